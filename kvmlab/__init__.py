@@ -1,0 +1,1 @@
+"""kvmlab: learn KVM, QEMU and libvirt on real guests."""
