@@ -6,7 +6,12 @@ next step a person can take.
     KvmlabError
     ├── LabHostError              the lab host can't start, or went away
     │   └── HostRequirementError  this machine lacks something the lab host needs
-    └── ImageError                a guest image can't be built, found or trusted
+    ├── ImageError                a guest image can't be built, found or trusted
+    └── VmmError                  our own virtual machine monitor can't run its guest
+        ├── KvmUnavailable        /dev/kvm is missing, forbidden or refuses
+        ├── QemuMissing           there is no QEMU to emulate with
+        ├── VmmValueError         a number or program that does not fit the machine
+        └── GuestProgramError     the guest's program did what the monitor can't answer
 """
 
 from __future__ import annotations
@@ -50,3 +55,23 @@ class HostRequirementError(LabHostError):
 
 class ImageError(KvmlabError):
     """A guest image could not be built, found or trusted."""
+
+
+class VmmError(KvmlabError):
+    """The virtual machine monitor of `kvmlab.vmm` could not run its guest."""
+
+
+class KvmUnavailable(VmmError):
+    """/dev/kvm is missing, forbidden, or refuses to make a machine."""
+
+
+class QemuMissing(VmmError):
+    """There is no QEMU on this machine to emulate a guest with."""
+
+
+class VmmValueError(VmmError, ValueError):
+    """A number does not fit its register, or a program its memory."""
+
+
+class GuestProgramError(VmmError):
+    """The guest's program did something the small monitor has no answer to."""
