@@ -1,0 +1,15 @@
+"""The lab host: a private machine made of Linux namespaces, with its own libvirtd.
+
+    folders       where its files are
+    requirements  what this machine must offer, and what mends it
+    acceleration  whether KVM can really run a Linux guest here
+    supervisor    the first process of the lab host; it holds everything together
+    rooms         the mounts and the network namespace it lives in
+    daemon        its libvirtd: settings, default network and pool, save and resume
+    jupyter       JupyterLab as a service of the lab host
+    client        the way in: start, join, run a command, leave
+
+Nothing in here knows guests, networks or storage as the library does: the lab
+host only starts and stops things, and the library works the same against any
+other libvirt.
+"""
