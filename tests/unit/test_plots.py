@@ -1,0 +1,183 @@
+"""The pictures: what they say, and that nothing in them runs into anything else."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import random
+import subprocess
+import sys
+
+import pytest
+from IPython.core.formatters import DisplayFormatter
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from kvmlab import drawing, plots, statechart
+
+TRANSITIONS = [
+    ("no guest", "define", "shut off"),
+    ("shut off", "undefine", "no guest"),
+    ("shut off", "start", "running"),
+    ("running", "shutdown", "shut off"),
+    ("running", "destroy", "shut off"),
+    ("running", "reboot", "running"),
+    ("running", "suspend", "paused"),
+    ("paused", "resume", "running"),
+    ("paused", "destroy", "shut off"),
+    ("running", "managed_save", "saved"),
+    ("saved", "start", "running"),
+    ("saved", "managedsave-remove", "shut off"),
+]
+PICTURES = {
+    "hypervisor_types": plots.hypervisor_types,
+    "stack": plots.stack,
+    "guest_states": lambda: plots.guest_states(TRANSITIONS),
+    "one state": lambda: plots.guest_states([("running", "reboot", "running")]),
+    "no states": lambda: plots.guest_states([]),
+}
+
+
+@pytest.fixture(params=PICTURES, scope="module")
+def picture(request: pytest.FixtureRequest) -> drawing.Picture:
+    return PICTURES[request.param]()
+
+
+def texts(picture: drawing.Picture) -> dict[str, Bbox]:
+    """The place of every piece of text, in units of the board."""
+    picture.canvas.draw()
+    to_board = picture.board.transData.inverted()
+    found = {}
+    for number, text in enumerate(picture.board.texts):
+        if text.get_text():
+            extent = text.get_window_extent().transformed(to_board)
+            found[f"{number}: {text.get_text()}"] = extent
+    return found
+
+
+def boxes(picture: drawing.Picture) -> list[Bbox]:
+    """The place of every box but the card itself."""
+    patches = [patch for patch in picture.board.patches if isinstance(patch, FancyBboxPatch)]
+    return [
+        Bbox.from_bounds(p.get_x(), p.get_y(), p.get_width(), p.get_height()) for p in patches[1:]
+    ]
+
+
+def collisions(picture: drawing.Picture) -> list[tuple[str, str]]:
+    found = texts(picture)
+    return [
+        (one, other)
+        for (one, a), (other, b) in itertools.combinations(found.items(), 2)
+        if Bbox.intersection(a.padded(-0.5), b.padded(-0.5))
+    ]
+
+
+def test_no_text_runs_into_another(picture: drawing.Picture) -> None:
+    assert collisions(picture) == []
+
+
+def test_all_text_is_inside_the_card(picture: drawing.Picture) -> None:
+    width, height = picture.get_size_inches() * drawing.PER_INCH
+    for text, box in texts(picture).items():
+        assert min(box.x0, box.y0) > 8, text
+        assert max(box.x1 - width, box.y1 - height) < -8, text
+
+
+def test_text_is_inside_a_box_or_beside_it_but_never_across_its_border(
+    picture: drawing.Picture,
+) -> None:
+    for text, place in texts(picture).items():
+        for box in boxes(picture):
+            common = Bbox.intersection(place, box)
+            if common is not None:
+                inside = common.width * common.height
+                assert inside == pytest.approx(place.width * place.height, rel=0.01), text
+
+
+def test_a_picture_is_a_figure_with_alternative_text(picture: drawing.Picture) -> None:
+    assert isinstance(picture, Figure)
+    assert picture.alt.endswith(".")
+
+
+def test_a_picture_shows_itself_once_with_alternative_text(picture: drawing.Picture) -> None:
+    shown, _ = DisplayFormatter().format(picture)
+    assert set(shown) == {"text/plain", "text/html"}
+    assert shown["text/plain"] == picture.alt
+    assert shown["text/html"].startswith(f'<img alt="{picture.alt.replace(chr(39), "&#x27;")}"')
+
+
+def test_the_card_is_opaque_and_its_surroundings_transparent() -> None:
+    image = Image.open(io.BytesIO(plots.stack().png()))
+    assert image.mode == "RGBA"
+    assert image.size == (1960, 1260)
+    assert image.getpixel((980, 20))[3] == 255
+    assert image.getpixel((0, 0))[3] == 0
+
+
+def test_pictures_are_the_same_every_time() -> None:
+    assert plots.stack().png() == plots.stack().png()
+
+
+def test_pyplot_stays_out() -> None:
+    code = (
+        "import sys; from kvmlab import plots; plots.stack().png();"
+        "sys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def luminance(color: str) -> float:
+    """Relative luminance as in WCAG 2."""
+    parts = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+@pytest.mark.parametrize("ink", [drawing.INK, drawing.MUTED])
+def test_text_stands_out_from_every_fill(ink: str) -> None:
+    roles = ("GUEST", "PROCESS", "KERNEL", "TOOL", "SYSTEM", "HARDWARE")
+    fills = [drawing.CARD] + [getattr(drawing, role)[0] for role in roles]
+    for fill in fills:
+        contrast = (luminance(fill) + 0.05) / (luminance(ink) + 0.05)
+        assert contrast >= 4.5, fill  # WCAG 2 level AA
+
+
+def test_states_and_actions_are_all_drawn() -> None:
+    picture = plots.guest_states(TRANSITIONS)
+    written = " ".join(texts(picture))
+    for before, action, after in TRANSITIONS:
+        for word in (before, action, after):
+            assert word in written
+    assert "From running, shutdown or destroy leads to shut off." in picture.alt
+
+
+def test_the_same_transition_twice_is_drawn_once() -> None:
+    twice = plots.guest_states([*TRANSITIONS, *TRANSITIONS])
+    assert twice.alt == plots.guest_states(TRANSITIONS).alt
+
+
+def test_a_state_of_your_own_finds_a_place() -> None:
+    picture = plots.guest_states([("running", "dream", "dreaming"), ("dreaming", "x", "shut off")])
+    assert "dreaming" in " ".join(texts(picture))
+    assert collisions(picture) == []
+
+
+def test_more_states_than_places_are_refused() -> None:
+    with pytest.raises(ValueError, match="more states"):
+        plots.guest_states([(f"state {n}", "go", f"state {n + 1}") for n in range(9)])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_mixture_of_transitions_stays_legible(seed: int) -> None:
+    chance = random.Random(seed)
+    extra = [("running", "panic", "crashed"), ("crashed", "destroy", "shut off")]
+    some = chance.sample([*TRANSITIONS, *extra], k=chance.randint(1, 12))
+    picture = plots.guest_states(some)
+    assert collisions(picture) == []
+
+
+def test_known_states_have_places_of_their_own() -> None:
+    places = [entry[:2] for entry in statechart.KNOWN.values()]
+    assert len(set(places)) == len(places) == 9
