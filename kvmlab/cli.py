@@ -107,7 +107,8 @@ def status() -> None:
     with seat:
         state = seat.ask("status")
         out.print("the lab host runs, for: " + escape(", ".join(state["users"])))
-        out.print(f"JupyterLab: {state['jupyter'] or 'not started; ./lab starts it'}")
+        url = state["jupyter"] or "not started; ./lab starts it"
+        out.print(f"JupyterLab: {url}", soft_wrap=True)
         out.print(f"Internet for guests: {'yes' if state['internet'] else 'no'}")
         sys.stdout.flush()
         seat.run(["virsh", "list", "--all"])

@@ -50,7 +50,7 @@ def configure(folders: Folders) -> None:
 
 
 def welcome(folders: Folders) -> None:
-    """Make the default network and pool active, then resume what ran before.
+    """Make the default network and pool active.
 
     A network or pool that the learner deleted on purpose stays deleted: they are
     defined once, in a new lab, and from then on started by libvirt's autostart.
@@ -80,7 +80,7 @@ def welcome(folders: Folders) -> None:
         connection.close()
 
 
-def resume_guests(folders: Folders) -> None:
+def resume_guests(folders: Folders, tell: Callable[[str], None]) -> None:
     """Start again the guests that ``save_guests`` put away."""
     if not folders.resume.exists():
         return
@@ -89,7 +89,8 @@ def resume_guests(folders: Folders) -> None:
     names = json.loads(folders.resume.read_text())
     connection = libvirt.open(URI)
     try:
-        for name in names:
+        for count, name in enumerate(names, 1):
+            tell(f"resuming guest {name} ({count} of {len(names)})")
             try:
                 guest = connection.lookupByName(name)
                 if not guest.isActive():

@@ -31,8 +31,9 @@ def sit(console: Console, port: int | None, browser: bool) -> None:
     """
     if not client.wanted():
         _sit_here(port, browser)
-    # A closed terminal and a kill end a stay as Ctrl-C does.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # A closed terminal and a kill end a stay as Ctrl-C does; Ctrl-C itself is not
+    # ignored even where a script's "&" would have it so.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     with console.status("starting the lab host") as line:
         seat = client.enter("up", line.update)
@@ -62,7 +63,7 @@ def _sit_here(port: int | None, browser: bool) -> None:
             seen=os.environ.get("KVMLAB_LABHOST"),
             next_step="Run ./lab in a terminal of the machine itself",
         )
-    command = jupyter.command(jupyter.course_folder())
+    command = jupyter.command()
     if port is not None:
         command.append(f"--port={port}")
     if browser:

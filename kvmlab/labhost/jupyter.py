@@ -69,12 +69,16 @@ def course_folder() -> Path:
     return checkout if (checkout / "notebooks").is_dir() else Path.cwd()
 
 
-def command(root: Path) -> list[str]:
-    """Return the command that runs JupyterLab over the course in ``root``."""
-    start = "/lab/tree/notebooks" if (root / "notebooks").is_dir() else "/lab"
+def start_page() -> str:
+    """Return the path of the page that opens first: the chapters where they are."""
+    return "/lab/tree/notebooks" if (course_folder() / "notebooks").is_dir() else "/lab"
+
+
+def command() -> list[str]:
+    """Return the command that runs JupyterLab over the course."""
     return [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1",
-        f"--ServerApp.root_dir={root}", f"--LabApp.default_url={start}",
+        f"--ServerApp.root_dir={course_folder()}", f"--LabApp.default_url={start_page()}",
         # Root of the lab host is the learner; see rooms.
         "--ServerApp.allow_root=True",
     ]  # fmt: skip
@@ -117,7 +121,7 @@ def start(folders: Folders, listening: socket.socket) -> subprocess.Popen[bytes]
     configure(folders)
     with (folders.logs / "jupyter.log").open("wb") as log:
         return subprocess.Popen(
-            rooms.in_network(folders, command(course_folder())),
+            rooms.in_network(folders, command()),
             env={**os.environ, **environment(folders), SOCKET_FD: str(handed)},
             pass_fds=[handed],
             stdin=subprocess.DEVNULL,

@@ -19,7 +19,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,8 +102,7 @@ class Supervisor:
         self.pasta = rooms.start_pasta(self.folders)
         tell("starting the default network and storage pool")
         daemon.welcome(self.folders)
-        # Not a part of the start: nobody should wait for another one's guests.
-        threading.Thread(target=daemon.resume_guests, args=[self.folders], daemon=True).start()
+        daemon.resume_guests(self.folders, tell)
 
     async def stop(self) -> None:
         """Save guests, end JupyterLab in its own way; the kernel does the rest."""
@@ -209,7 +207,8 @@ class Supervisor:
 
     def url(self) -> str:
         """Return the address of JupyterLab for a browser outside."""
-        return f"http://127.0.0.1:{self.port}/lab?token={jupyter.token(self.folders)}"
+        query = f"token={jupyter.token(self.folders)}"
+        return f"http://127.0.0.1:{self.port}{jupyter.start_page()}?{query}"
 
     def jupyter_url(self, port: int | None) -> str:
         """Start JupyterLab unless it runs; return its address."""
