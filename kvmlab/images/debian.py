@@ -1,0 +1,118 @@
+"""Fetching Debian packages and reading files out of them, with mmdebstrap.
+
+mmdebstrap's "extract" variant only unpacks: no package script runs, so nothing
+of what we fetch is executed on this machine, and no root is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from kvmlab.errors import ImageError
+from kvmlab.images.hosttools import environment, failure, require
+from kvmlab.images.image import Progress
+from kvmlab.images.tree import Tree, from_tar
+
+# What mmdebstrap unpacks before we pick from it, with some room: MiB.
+_ROOM_MIB = 800
+
+# The lines by which mmdebstrap's work can be followed, and the fraction done when
+# each appears. The download in between is counted by what apt says it fetched.
+_STAGES = {
+    "I: running apt-get update": ("asking Debian what there is", 0.0),
+    "I: downloading packages": ("downloading Debian packages", 0.2),
+    "I: extracting archives": ("unpacking Debian packages", 0.7),
+    "I: creating tarball": ("picking files from the packages", 0.9),
+}
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def fetch(
+    suite: str, packages: Sequence[str], wanted: Callable[[str], bool], progress: Progress
+) -> Tree:
+    """Return the wanted files of Debian packages and of all they depend on.
+
+    Args:
+        suite: a Debian release by its code name.
+        packages: package names.
+        wanted: tells by path which files to keep.
+        progress: told of the stages.
+
+    Raises:
+        ImageError: mmdebstrap is missing or failed, or too little disk space.
+    """
+    require("mmdebstrap")
+    # setpriv has the kernel end mmdebstrap when we are gone, even by kill -9;
+    # it then removes its own temporary folder.
+    command = [
+        *("setpriv", "--pdeathsig", "TERM", "--"),
+        *("mmdebstrap", "--verbose", "--variant=extract", "--architectures=amd64"),
+        *("--format=tar", f"--include={','.join(packages)}", suite, "-"),
+    ]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(TMPDIR=_room()),
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        log: list[str] = []
+        reader = threading.Thread(target=_follow, args=(process.stderr, log, progress))
+        reader.start()
+        try:
+            tree = from_tar(process.stdout, wanted)
+        except Exception as problem:
+            # A failed mmdebstrap ends its stream early: its own words say why.
+            process.terminate()
+            reader.join()
+            raise failure("mmdebstrap", process.wait(), "".join(log)) from problem
+        except BaseException:  # Ctrl-C: leave nothing running
+            process.terminate()
+            raise
+        reader.join()
+    if process.returncode:
+        raise failure("mmdebstrap", process.returncode, "".join(log))
+    return tree
+
+
+def _room() -> str:
+    """Return a folder with room for mmdebstrap's work, reachable for its other user id."""
+    tried = list(dict.fromkeys((os.environ.get("TMPDIR", "/tmp"), "/tmp", "/var/tmp")))
+    for folder in tried:
+        if Path(folder).is_dir() and shutil.disk_usage(folder).free >= _ROOM_MIB << 20:
+            return folder
+    raise ImageError(
+        f"unpacking Debian packages needs {_ROOM_MIB} MiB of free disk space for a while",
+        seen={folder: f"{shutil.disk_usage(folder).free >> 20} MiB free" for folder in tried},
+        next_step="Free some space there, or set TMPDIR to a folder on a bigger disk",
+    )
+
+
+def _follow(lines: Iterable[bytes], log: list[str], progress: Progress) -> None:
+    """Keep mmdebstrap's words in ``log`` and turn them into progress."""
+    total = fetched = 0.0
+    for raw in lines:
+        line = raw.decode(errors="replace")
+        log.append(line)
+        for start, (text, fraction) in _STAGES.items():
+            if line.startswith(start):
+                progress(text, fraction)
+        if found := re.match(r"Need to get ([\d,.]+) (\w+)", line):
+            total = _size(*found.groups())
+        elif total and (found := re.match(r"Get:.*\[([\d,.]+) (\w+)\]$", line)):
+            fetched += _size(*found.groups())
+            text = f"downloading Debian packages, {fetched / 1e6:.0f} of {total / 1e6:.0f} MB"
+            progress(text, 0.2 + 0.5 * min(fetched / total, 1))
+
+
+def _size(number: str, unit: str) -> float:
+    """Return bytes from a size as apt writes it, ``("5,136", "kB")``."""
+    return float(number.replace(",", "")) * _BYTES[unit]

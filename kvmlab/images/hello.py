@@ -1,0 +1,95 @@
+"""``hello``: the smallest operating system, one disk sector of 512 bytes.
+
+When a PC starts, its BIOS reads the first sector of the disk to address 0x7c00, checks
+that it ends in 55 aa, and jumps there: 16-bit real mode, no memory protection, nothing
+running but this. What it does is written in :data:`PROGRAM`, the bytes beside the
+assembler they stand for (checked against a disassembler in the tests).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kvmlab.images.image import Content, Progress
+
+MESSAGE = "Hello! I am 512 bytes, and this computer is all mine."
+
+_LOADED_AT = 0x7C00
+
+# The bytes, the instruction, what it is for. Jumps are relative to the next instruction;
+# a 16-bit number has its low byte first. The message starts right after the program.
+PROGRAM = (
+    ("31 c0", "xor ax, ax", "registers may hold anything at the start:"),
+    ("8e d8", "mov ds, ax", "data is read from segment 0,"),
+    ("8e d0", "mov ss, ax", "and so is the stack,"),
+    ("bc 00 7c", "mov sp, 0x7c00", "which grows down from where we are"),
+    ("fc", "cld", "lodsb shall go forwards"),
+    ("b8 03 00", "mov ax, 0x0003", "BIOS video call 0: text, 80 by 25,"),
+    ("cd 10", "int 0x10", "which clears the screen"),
+    ("be 31 7c", "mov si, message", ""),
+    # next:
+    ("ac", "lodsb", "the next character into al"),
+    ("84 c0", "test al, al", "a zero ends the message"),
+    ("74 16", "jz halt", ""),
+    ("50", "push ax", ""),
+    ("bb 07 00", "mov bx, 0x0007", "page 0, grey"),
+    ("b4 0e", "mov ah, 0x0e", "BIOS video call 14: write al on the screen"),
+    ("cd 10", "int 0x10", ""),
+    ("ba fd 03", "mov dx, 0x3fd", "the first serial port's state:"),
+    # wait:
+    ("ec", "in al, dx", ""),
+    ("a8 20", "test al, 0x20", "can it take a character?"),
+    ("74 fb", "jz wait", ""),
+    ("58", "pop ax", ""),
+    ("b2 f8", "mov dl, 0xf8", "0x3f8, its data:"),
+    ("ee", "out dx, al", "send the character"),
+    ("eb e5", "jmp next", ""),
+    # halt:
+    ("fa", "cli", "nothing may wake us,"),
+    ("f4", "hlt", "and the processor sleeps;"),
+    ("eb fd", "jmp halt + 1", "should something, sleep again"),
+    # message:
+)
+
+
+def boot_sector() -> bytes:
+    """Return the 512 bytes.
+
+    Example:
+        >>> boot_sector()[-2:].hex()
+        '55aa'
+    """
+    code = b"".join(bytes.fromhex(octets) for octets, _, _ in PROGRAM)
+    message = MESSAGE.encode("ascii") + b"\r\n\0"
+    return (code + message).ljust(510, b"\0") + b"\x55\xaa"
+
+
+def listing() -> str:
+    """Return the program as an assembler would list it: address, bytes, instruction, comment."""
+    lines = []
+    address = _LOADED_AT
+    for octets, instruction, comment in PROGRAM:
+        line = f"{address:04x}  {octets:<9} {instruction:<16}"
+        lines.append(f"{line} ; {comment}" if comment else line.rstrip())
+        address += len(bytes.fromhex(octets))
+    return "\n".join(lines)
+
+
+class Hello:
+    """The recipe for the image ``hello``."""
+
+    def fingerprint(self) -> str:
+        """Return the image itself: nothing else decides about it."""
+        return boot_sector().hex()
+
+    def build(self, folder: Path, progress: Progress) -> Content:
+        """Write the boot sector."""
+        (folder / "disk.raw").write_bytes(boot_sector())
+        return Content(
+            title="Hello, a 512-byte boot sector",
+            disk="disk.raw",
+            disk_format="raw",
+            virtual_size=512,
+            memory_mib=16,
+            min_memory_mib=2,
+        )

@@ -1,0 +1,85 @@
+"""Running this machine's tools for the building of images."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from kvmlab.errors import ImageError
+
+# Which Debian package brings a tool, under the same name on Ubuntu.
+PACKAGES = {
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
+    "mformat": "mtools",
+    "mcopy": "mtools",
+    "syslinux": "syslinux",
+    "qemu-img": "qemu-utils",
+    "ssh-keygen": "openssh-client",
+}
+
+# An ordinary user's PATH on Debian lacks the folders mke2fs and debugfs are in.
+_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def require(*tools: str, files: Sequence[Path] = (), file_package: str = "") -> None:
+    """Make sure that tools and files are there, before any work begins.
+
+    Raises:
+        ImageError: naming all that is missing, and the packages to install.
+    """
+    missing = {tool: PACKAGES[tool] for tool in tools if not shutil.which(tool, path=_PATH)}
+    missing |= {str(file): file_package for file in files if not file.exists()}
+    if missing:
+        packages = " ".join(sorted(set(missing.values())))
+        raise ImageError(
+            f"building this image needs {', '.join(missing)}, not found on this machine",
+            next_step=f"Install what is missing: sudo apt-get install {packages}",
+        )
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return the environment tools run in: no translations, sbin in PATH, plus ``extra``."""
+    return os.environ | {"LC_ALL": "C.UTF-8", "PATH": _PATH} | extra
+
+
+def run(*command: str | Path, input_text: str = "", **extra: str) -> str:
+    """Run a tool to its end and return what it wrote.
+
+    Args:
+        command: the tool and its arguments.
+        input_text: its standard input.
+        extra: further environment variables.
+
+    Raises:
+        ImageError: the tool is missing, or failed; with its last lines.
+    """
+    require(str(command[0]))
+    done = subprocess.run(
+        command,
+        input=input_text,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=environment(**extra),
+    )
+    if done.returncode:
+        raise failure(str(command[0]), done.returncode, done.stdout)
+    return done.stdout
+
+
+def failure(tool: str, status: int, log: str) -> ImageError:
+    """Return the error that tells how ``tool`` failed, from the end of what it wrote."""
+    last = "\n".join(log.strip().splitlines()[-8:])
+    if "No space left on device" in log:
+        step = "Free some disk space, or set KVMLAB_HOME or TMPDIR to a bigger disk, and try again"
+    elif tool == "mmdebstrap":
+        step = "Check that this machine reaches a Debian mirror, and try again"
+    else:
+        step = f"Run it again; if it keeps failing, look at the lines above from {tool}"
+    return ImageError(f"{tool} failed with status {status}; it said:\n{last}\n", next_step=step)

@@ -1,0 +1,214 @@
+"""``tiny``: a small Linux for the lessons, made of Debian packages in seconds.
+
+A Debian cloud kernel, BusyBox for everything a shell offers, the real ``ip``,
+``mkfs.ext4``, ``lsblk`` and ``lspci``, dropbear for ssh, and the QEMU guest agent.
+What runs in the guest stands beside this file: ``initrd/`` is what the kernel starts
+first, ``root/`` goes over the packages' files in its root file system.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from pathlib import Path
+
+from kvmlab.images import debian, disk
+from kvmlab.images import tree as trees
+from kvmlab.images.image import Content, Progress
+from kvmlab.images.tree import FOLDER, Node, Tree, link
+
+SUITE = "bookworm"
+PACKAGES = (
+    "linux-image-cloud-amd64", "busybox", "bash", "qemu-guest-agent", "dropbear-bin",
+    "iproute2", "e2fsprogs", "util-linux", "pciutils",
+)  # fmt: skip
+
+# The programs of those packages that go into the guest; libraries follow by need.
+PROGRAMS = (
+    "usr/bin/busybox", "usr/bin/bash",
+    "usr/bin/qemu-ga",
+    "usr/bin/dropbear", "usr/bin/dbclient", "usr/bin/dropbearkey",
+    "usr/bin/ip", "usr/bin/ss", "usr/bin/bridge", "usr/bin/tc",
+    "usr/bin/mke2fs", "usr/bin/mkfs.ext4", "usr/bin/e2fsck", "usr/bin/fsck.ext4",
+    "usr/bin/resize2fs", "usr/bin/tune2fs", "usr/bin/dumpe2fs", "etc/mke2fs.conf",
+    "usr/bin/lsblk", "usr/bin/lscpu", "usr/bin/blkid", "usr/bin/lsmem",
+    "usr/bin/lspci", "usr/share/misc/pci.ids",
+)  # fmt: skip
+
+# Drivers the initrd needs to reach the root file system; ext4 and NVMe are built in.
+BOOT_MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "ata_piix")
+# Drivers for everything else a lesson may plug in or try.
+MODULES = (
+    *BOOT_MODULES,
+    "virtio_net", "virtio_console", "virtio_balloon", "virtio_rng", "virtio_input", "virtio_mem",
+    "virtio_pmem", "virtiofs", "vmw_vsock_virtio_transport", "pvpanic_pci", "qemu_fw_cfg",
+    "button", "evdev", "sr_mod", "isofs", "vfat", "nls_ascii", "nls_cp437", "nls_utf8",
+    "loop", "overlay", "squashfs", "xfs", "dm_mod", "dm_snapshot", "nbd",
+    "bridge", "veth", "tun", "dummy", "macvlan", "8021q", "kvm_intel", "kvm_amd",
+)  # fmt: skip
+
+UUID = "6b766d6c-6162-4000-8000-74696e790001"
+# One console on the screen, one on the serial line; the last is /dev/console.
+CMDLINE = f"root=UUID={UUID} console=tty0 console=ttyS0,115200 quiet memhp_default_state=online"
+# All files are dated so, for builds to be the same: Debian 12's release.
+TIME = 1686355200
+
+_LIBRARIES = "usr/lib/x86_64-linux-gnu/*.so*"
+_SONAME = re.compile(rb"\0((?:lib|ld-)[\w.+-]+\.so(?:\.\d+)*)(?=\0)")
+_SYSLINUX = f"""\
+default tiny
+label tiny
+    linux vmlinuz
+    initrd initrd
+    append {CMDLINE}
+"""
+
+
+class Tiny:
+    """The recipe for the image ``tiny``."""
+
+    def fingerprint(self) -> str:
+        """Return a digest of all that decides what is in the image, but Debian's updates."""
+        digest = hashlib.sha256()
+        for source in (__file__, debian.__file__, disk.__file__, trees.__file__):
+            digest.update(Path(source).read_bytes())
+        for part in ("initrd", "root"):
+            digest.update(trees.cpio(trees.from_package(files(__name__) / part)))
+        return digest.hexdigest()
+
+    def build(self, folder: Path, progress: Progress) -> Content:
+        """Make disk, kernel and initrd in ``folder``."""
+        disk.require_tools()
+        packages = debian.fetch(
+            SUITE, PACKAGES, _wanted, lambda text, done: progress(text, done * 0.8)
+        )
+        progress("putting the disk together", 0.8)
+        kernel = next(node for path, node in packages.items() if path.startswith("boot/vmlinuz-"))
+        initrd = Node(trees.FILE, trees.cpio(_initrd(packages)))
+        boot = {
+            "vmlinuz": kernel,
+            "initrd": initrd,
+            "syslinux.cfg": Node(trees.FILE, _SYSLINUX.encode()),
+        }
+        for name in ("vmlinuz", "initrd"):
+            (folder / name).write_bytes(boot[name].content)
+        size = disk.assemble(
+            folder / "disk.qcow2", boot, _root(packages),
+            boot_mib=32, root_mib=160, uuid=UUID, time=TIME,
+        )  # fmt: skip
+        return Content(
+            title="Tiny Linux (Debian kernel, BusyBox)",
+            disk="disk.qcow2",
+            disk_format="qcow2",
+            virtual_size=size,
+            memory_mib=128,
+            min_memory_mib=64,
+            kernel="vmlinuz",
+            initrd="initrd",
+            cmdline=CMDLINE,
+            os_id="http://debian.org/debian/12",
+            has_agent=True,
+        )
+
+
+def _wanted(path: str) -> bool:
+    """Tell whether a file from the packages may be needed."""
+    return (
+        path in PROGRAMS
+        or path.startswith("boot/vmlinuz-")
+        or fnmatchcase(path, _LIBRARIES)
+        or (path.startswith("usr/lib/modules/") and path.endswith(".ko"))
+    )
+
+
+def _root(packages: Tree) -> Tree:
+    """Return the root file system."""
+    tree = _system(packages, PROGRAMS, MODULES)
+    tree |= {f"usr/bin/{name}": link("shutdown") for name in ("poweroff", "reboot", "halt")}
+    tree |= {path: Node(FOLDER) for path in ("boot", "mnt", "var/www", "etc/dropbear")}
+    tree |= {"var/run": link("../run"), "root/.ssh": Node(stat.S_IFDIR | 0o700)}
+    return tree | trees.from_package(files(__name__) / "root")
+
+
+def _initrd(packages: Tree) -> Tree:
+    """Return what the kernel starts from memory, before it can see a disk."""
+    tree = _system(packages, ("usr/bin/busybox",), BOOT_MODULES)
+    return tree | trees.from_package(files(__name__) / "initrd")
+
+
+def _system(packages: Tree, programs: tuple[str, ...], modules: tuple[str, ...]) -> Tree:
+    """Return what every Linux needs: programs, their libraries, modules, and empty folders."""
+    tree = {path: packages[path] for path in programs}
+    tree |= _libraries(packages, tree) | _modules(packages, modules)
+    # A name that isn't a program of its own is one of BusyBox's.
+    tree = {f"usr/bin/{name}": link("busybox") for name in _applets(packages)} | tree
+    tree |= {name: link(f"usr/{name}") for name in ("bin", "sbin", "lib", "lib64")}
+    tree |= {"usr/sbin": link("bin"), "usr/lib64": link("lib/x86_64-linux-gnu")}
+    tree |= {name: Node(FOLDER) for name in ("dev", "proc", "root", "run", "sys", "tmp")}
+    return tree
+
+
+def _libraries(packages: Tree, programs: Tree) -> Tree:
+    """Return the libraries ``programs`` need, and those these need.
+
+    The names of the libraries to load stand as NUL-ended text in every ELF file.
+    """
+    chosen: Tree = {}
+    todo = list(programs.values())
+    while todo:
+        node = todo.pop()
+        names = [node.content] if stat.S_ISLNK(node.mode) else _SONAME.findall(node.content)
+        for name in names:
+            path = f"usr/lib/x86_64-linux-gnu/{name.decode()}"
+            if path in packages and path not in chosen:
+                chosen[path] = packages[path]
+                todo.append(packages[path])
+    return chosen
+
+
+def _modules(packages: Tree, names: tuple[str, ...]) -> Tree:
+    """Return kernel modules, those they depend on, and the index modprobe reads.
+
+    What depmod would tell it: https://man7.org/linux/man-pages/man5/modules.dep.5.html
+    Every module says in itself what it depends on and which devices it drives.
+    """
+    paths = {Path(path).stem.replace("-", "_"): path for path in packages if path.endswith(".ko")}
+    about: dict[str, tuple[list[str], list[str]]] = {}
+
+    def visit(name: str) -> list[str]:
+        """Note a module; return it and all that must be loaded before it, first come last."""
+        content = packages[paths[name]].content
+        direct = _said(content, b"depends")[0].replace("-", "_").split(",")
+        before = [each for other in direct if other for each in visit(other)]
+        # Of a module needed twice the last place counts: that is loaded first.
+        before = list(dict.fromkeys(reversed(before)))[::-1]
+        about[name] = before, _said(content, b"alias")
+        return [name, *before]
+
+    for name in names:
+        visit(name)
+    folder = next(path for path in paths.values()).partition("/kernel/")[0]
+    tree = {paths[name]: packages[paths[name]] for name in about}
+    local = {name: paths[name].removeprefix(f"{folder}/") for name in about}
+    dep = "".join(
+        f"{local[name]}: {' '.join(local[each] for each in about[name][0])}\n"
+        for name in sorted(about)
+    )
+    alias = "".join(f"alias {alias} {name}\n" for name in sorted(about) for alias in about[name][1])
+    tree[f"{folder}/modules.dep"] = Node(trees.FILE, dep.encode())
+    tree[f"{folder}/modules.alias"] = Node(trees.FILE, alias.encode())
+    return tree
+
+
+def _said(module: bytes, key: bytes) -> list[str]:
+    """Return what a kernel module says of itself under ``key``."""
+    return [value.decode() for value in re.findall(rb"\b" + key + rb"=([ -~]*)\0", module)]
+
+
+def _applets(packages: Tree) -> list[str]:
+    """Return the names of the commands BusyBox has: a list in the program, from ``[`` on."""
+    names = packages["usr/bin/busybox"].content.partition(b"\0[\0[[\0")[2].partition(b"\0\0")[0]
+    return ["[", "[[", *names.decode().split("\0")]
