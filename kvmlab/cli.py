@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kvmlab.errors import KvmlabError
-from kvmlab.labhost import acceleration, client, desk, requirements
+from kvmlab.labhost import acceleration, client, commands, desk, requirements
 from kvmlab.labhost.folders import Folders
 
 app = typer.Typer(
@@ -75,8 +75,8 @@ def run_tests(arguments: Rest = None, yes: Yes = False) -> None:
     statuses = []
     if inside:
         statuses.append(_run("test", [*pytest, *inside]))
-    if outside and client.wanted():
-        statuses.append(subprocess.call([*pytest, *outside]))
+    if outside and commands.wanted():
+        statuses.append(commands.Here().run([*pytest, *outside]))
     # pytest's 5 is "no test was selected", which one of two runs may well say.
     said = {each for each in statuses if each != 5} or {5}
     raise typer.Exit(max(said))
@@ -175,7 +175,7 @@ def bench(arguments: Rest = None, yes: Yes = False) -> None:
     """Run the benchmarks and print their ratios: ./lab bench -- [names]."""
     _prepare()
     os.chdir(Path(__file__).parents[1])
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "benchmarks", *(arguments or [])]))
+    raise typer.Exit(commands.Here().run([sys.executable, "-m", "benchmarks", *(arguments or [])]))
 
 
 @image_app.command("list")
@@ -217,7 +217,7 @@ def image_verify() -> None:
 
 def _prepare() -> None:
     """Have images and a verdict on KVM, unless it is another libvirt's business."""
-    if client.wanted():
+    if commands.wanted():
         from kvmlab import prepare
 
         prepare.prepare(err)
@@ -225,8 +225,8 @@ def _prepare() -> None:
 
 def _run(what: str, command: list[str]) -> int:
     """Run a command in the lab host, or right here where none is wanted."""
-    if not client.wanted():
-        return client.Here().run(command)
+    if not commands.wanted():
+        return commands.Here().run(command)
     with err.status("starting the lab host") as line:
         seat = client.enter(what, line.update)
     with seat:

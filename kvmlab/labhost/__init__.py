@@ -8,6 +8,9 @@
     daemon        its libvirtd: settings, default network and pool, save and resume
     jupyter       JupyterLab as a service of the lab host
     client        the way in: start, join, run a command, leave
+    commands      running a command for somebody
+    desk          a learner's stay: JupyterLab from start to Ctrl-C
+    wire          the messages between client and supervisor
 
 Nothing in here knows guests, networks or storage as the library does: the lab
 host only starts and stops things, and the library works the same against any

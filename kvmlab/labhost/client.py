@@ -12,25 +12,21 @@ from __future__ import annotations
 import fcntl
 import os
 import select
-import signal
 import socket
 import struct
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from kvmlab.errors import LabHostError
 from kvmlab.labhost import requirements, wire
+from kvmlab.labhost.commands import PLAIN_SIGNALS, run, search_path
 from kvmlab.labhost.folders import Folders
 
 Tell = Callable[[str], None]
-
-# Where an ordinary user's PATH does not look.
-_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 class Seat:
@@ -46,8 +42,8 @@ class Seat:
         self._environment: dict[str, str] = {}
         # The kernel tells, in our PID namespace's numbers, who listens (unix(7)).
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        self._pid: int = struct.unpack("3i", credentials)[0]
-        self._life = os.pidfd_open(self._pid)
+        self.pid: int = struct.unpack("3i", credentials)[0]
+        self._life = os.pidfd_open(self.pid)
 
     def __enter__(self) -> Self:
         return self
@@ -98,15 +94,15 @@ class Seat:
         ours. As a shell does, a command ended by signal N gives 128 + N, one that
         is not found 127, one that can't be executed 126.
         """
-        return _wait(subprocess.Popen(self.entering(command), env=self.environment()))
+        return run(self.entering(command), self.environment())
 
     def entering(self, command: Sequence[str]) -> list[str]:
         """Return ``command`` made to run in the lab host, in this working folder."""
-        into = ["--mount", "--uts", "--pid", f"--target={self._pid}"]
-        into.append(f"--net=/proc/{self._pid}/root{Folders.default().netns}")
+        into = ["--mount", "--uts", "--pid", f"--target={self.pid}"]
+        into.append(f"--net=/proc/{self.pid}/root{Folders.default().netns}")
         if os.geteuid() != 0:
             into += ["--user", "--preserve-credentials"]
-        return ["nsenter", *into, "env", "-C", os.getcwd(), "--", *command]
+        return ["nsenter", *into, *PLAIN_SIGNALS, "-C", os.getcwd(), "--", *command]
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a command in the lab host."""
@@ -135,50 +131,6 @@ class Seat:
         self._lines.close()
         self._sock.close()
         os.close(self._life)
-
-
-class Here:
-    """A seat where no lab host is wanted: commands run right here.
-
-    That is so within the lab host, and with ``KVMLAB_URI`` set, where everything
-    runs against that libvirt.
-    """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return
-
-    def run(self, command: Sequence[str]) -> int:
-        """Run a command and return its exit status; as ``Seat.run``."""
-        return _wait(subprocess.Popen(["env", *command], env=self.environment()))
-
-    def environment(self) -> dict[str, str]:
-        """Return the environment of a command."""
-        uri = os.environ.get("KVMLAB_URI") or os.environ["LIBVIRT_DEFAULT_URI"]
-        return {**os.environ, "LIBVIRT_DEFAULT_URI": uri, "PATH": search_path()}
-
-    def leave(self, tell: Tell | None = None) -> None:
-        """Do nothing: nothing was entered."""
-
-
-def _wait(child: subprocess.Popen[bytes]) -> int:
-    """Wait for a command as a shell does; return its exit status."""
-    # The terminal sends its signals to the command as well; it decides.
-    kept = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGQUIT)}
-    kept[signal.SIGTERM] = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    try:
-        status = child.wait()
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-    return status if status >= 0 else 128 - status
-
-
-def search_path() -> str:
-    """Return PATH with this environment's programs first and the system's last."""
-    return f"{Path(sys.executable).parent}:{os.environ.get('PATH', '/usr/bin:/bin')}:{_SBIN}"
 
 
 def find() -> Seat | None:
@@ -289,10 +241,3 @@ def shut_down(tell: Tell | None = None) -> bool:
             seat.ask("down", tell)
         seat.wait_until_over(tell)
     return True
-
-
-def wanted() -> bool:
-    """Tell whether commands need a lab host: not within it, not with KVMLAB_URI."""
-    here = os.environ.get("KVMLAB_LABHOST")
-    inside = here is not None and Path(here) == Folders.default().root
-    return not inside and not os.environ.get("KVMLAB_URI")

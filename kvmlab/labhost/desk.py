@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from kvmlab.errors import LabHostError
-from kvmlab.labhost import client, jupyter
+from kvmlab.labhost import client, commands, jupyter
 from kvmlab.labhost.folders import Folders
 
 # JupyterLab needs two seconds on a laptop and ten on a slow, busy machine.
@@ -29,7 +29,7 @@ def sit(console: Console, port: int | None, browser: bool) -> None:
     Raises:
         LabHostError: the lab host or JupyterLab can't start, or the port is taken.
     """
-    if not client.wanted():
+    if not commands.wanted():
         _sit_here(port, browser)
     # A closed terminal and a kill end a stay as Ctrl-C does; Ctrl-C itself is not
     # ignored even where a script's "&" would have it so.
@@ -68,7 +68,7 @@ def _sit_here(port: int | None, browser: bool) -> None:
         command.append(f"--port={port}")
     if browser:
         command.remove("--no-browser")
-    os.execve(command[0], command, client.Here().environment())
+    os.execve(command[0], command, commands.Here().environment())
 
 
 def _await_answer(url: str) -> None:
