@@ -18,11 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
+from PIL import Image
 
 Point = tuple[float, float]
 Role = tuple[str, str]
 
-INK, MUTED, CARD, RIM = "#1f2933", "#55606e", "#fcfbf8", "#d9d5cb"
+INK, MUTED, CARD = "#1f2933", "#55606e", "#fcfbf8"
 # Who a box stands for: its fill and its border.
 GUEST: Role = ("#d9f0e7", "#009e73")
 PROCESS: Role = ("#fdeecb", "#c98a00")
@@ -49,12 +50,11 @@ class Picture(Figure):
 
     def __init__(self, width: float, height: float, *, alt: str) -> None:
         size = (width / PER_INCH, height / PER_INCH)
-        super().__init__(figsize=size, dpi=PER_INCH, facecolor="none")
+        super().__init__(figsize=size, dpi=PER_INCH, facecolor=CARD)
         self.alt = alt
         self.board: Axes = self.add_axes((0, 0, 1, 1))
         self.board.set(xlim=(0, width), ylim=(0, height))
         self.board.axis("off")
-        box(self.board, 3, 3, width - 6, height - 6, (CARD, RIM), radius=14)
 
     def png(self) -> bytes:
         """Return the picture as a PNG file.
@@ -63,15 +63,21 @@ class Picture(Figure):
             >>> Picture(400, 300, alt="").png()[1:4]
             b'PNG'
         """
-        file = io.BytesIO()
+        drawn, packed = io.BytesIO(), io.BytesIO()
         with matplotlib.rc_context({"text.hinting": "no_hinting"}):  # even letters and lines
-            self.savefig(file, dpi=PER_INCH * SHARPNESS, metadata={"Software": None})
-        return file.getvalue()
+            self.savefig(drawn, dpi=PER_INCH * SHARPNESS)
+        # A drawing has few colours: with a palette it is a third of the size, and notebooks
+        # are kept in git. Of Pillow's methods, this one keeps the fills apart.
+        few = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+        few.save(packed, "PNG", optimize=True)
+        return packed.getvalue()
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         # HTML and not a bare PNG: JupyterLab gives alternative text only to the former.
         data = base64.b64encode(self.png()).decode()
-        style = f"width: {self.get_figwidth() * PER_INCH:.0f}px; max-width: 100%"
+        style = (
+            f"width: {self.get_figwidth() * PER_INCH:.0f}px; max-width: 100%; border-radius: 12px"
+        )
         source = f"data:image/png;base64,{data}"
         image = f'<img alt="{html.escape(self.alt)}" style="{style}" src="{source}">'
         return {"text/html": image, "text/plain": self.alt}

@@ -59,7 +59,7 @@ def hypervisor_types() -> Picture:
         block(board, left, 152, 141, 192, "Guest", GUEST, "its own kernel\nand programs")
     # Type 2
     block(board, 345, 80, 290, 62, "Operating system", SYSTEM, "Linux, Windows, macOS")
-    block(board, 345, 152, 192, 62, "Hypervisor", KERNEL, "a program: QEMU with TCG")
+    block(board, 345, 152, 192, 62, "Hypervisor", KERNEL, "VirtualBox, for example")
     block(board, 545, 152, 90, 192, "Other", PROCESS, "programs")
     for left in (345, 445):
         block(board, left, 224, 92, 120, "Guest", GUEST, "its own\nkernel and\nprograms")

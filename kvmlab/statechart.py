@@ -47,7 +47,7 @@ KNOWN: dict[str, tuple[int, int, Role, str]] = {
     "crashed": (1, 2, TOOL, "its system failed"),
     "in shutdown": (1, 0, SYSTEM, "on its way down"),
     "pmsuspended": (0, 2, KERNEL, "asleep by its own wish"),
-    "blocked": (0, 0, SYSTEM, "waiting for something"),
+    "idle": (0, 0, SYSTEM, "waiting for something"),
 }
 WIDTH, HEIGHT = 178.0, 58.0  # of a state's box
 COLUMN, ROW = 304.0, 176.0  # from one box to the next

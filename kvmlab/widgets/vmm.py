@@ -14,6 +14,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from kvmlab import vmm
 from kvmlab.errors import KvmlabError
+from kvmlab.widgets.form import Form
 
 MOST = 0xFFFF  # what a 16-bit register can hold
 ENGINES = {
@@ -163,15 +164,7 @@ class AdderModel:
         return f'<div style="{style}">{"".join(parts)}</div>'
 
 
-class AdderForm(widgets.VBox):  # type: ignore[misc]
-    """The form on the screen; `adder` makes it."""
-
-    def __repr__(self) -> str:
-        # Kept in the notebook's file, where no widget can be: the same for everyone.
-        return "A form with two sliders and the guest that adds them: run this cell to see it."
-
-
-def adder(a: int = 2, b: int = 3, *, model: AdderModel | None = None) -> AdderForm:
+def adder(a: int = 2, b: int = 3, *, model: AdderModel | None = None) -> Form:
     """Show two sliders and the guest that adds their numbers.
 
     Args:
@@ -181,7 +174,7 @@ def adder(a: int = 2, b: int = 3, *, model: AdderModel | None = None) -> AdderFo
 
     Example:
         >>> adder(2, 3)
-        A form with two sliders and the guest that adds them: run this cell to see it.
+        A form with two sliders and the guest that adds their numbers: run this cell to see it.
     """
     model = model or AdderModel(a, b)
     # Under TCG every run starts a QEMU: then only where the slider is let go.
@@ -206,7 +199,7 @@ def adder(a: int = 2, b: int = 3, *, model: AdderModel | None = None) -> AdderFo
 
     first.observe(moved, names="value")
     second.observe(moved, names="value")
-    return AdderForm([first, second, view])
+    return Form([first, second, view], what="two sliders and the guest that adds their numbers")
 
 
 def _duration(seconds: float) -> str:

@@ -97,4 +97,6 @@ def test_sliders_are_labelled_and_hold_what_a_register_can() -> None:
 
 def test_what_a_notebook_keeps_is_the_same_everywhere() -> None:
     kept = adder()._repr_mimebundle_()["text/plain"]
-    assert kept == "A form with two sliders and the guest that adds them: run this cell to see it."
+    assert kept == (
+        "A form with two sliders and the guest that adds their numbers: run this cell to see it."
+    )
