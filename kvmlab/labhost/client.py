@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,7 +44,7 @@ class Seat:
         # The kernel tells, in our PID namespace's numbers, who listens (unix(7)).
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         self.pid: int = struct.unpack("3i", credentials)[0]
-        self._life = os.pidfd_open(self.pid)
+        self._life = os.pidfd_open(_outermost(self.pid))
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +142,7 @@ def find() -> Seat | None:
         return None
     try:
         return Seat(sock)
-    except ProcessLookupError:
+    except (ProcessLookupError, FileNotFoundError):
         sock.close()
         return None
 
@@ -188,15 +189,24 @@ def _join(what: str) -> Seat | None:
 
 def _start(what: str, folders: Folders, tell: Tell | None) -> Seat:
     ours, theirs = socket.socketpair()
+    # Locked by the supervisor; unshare, which outlives every process of the lab
+    # host, has the same open file and so keeps the lock until all are gone.
+    lock = os.open(folders.run_lock, os.O_RDWR | os.O_CREAT, 0o600)
     namespaces = ["--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid() != 0:
         namespaces = ["--user", "--map-root-user", "--map-auto", *namespaces]
-    supervisor = [sys.executable, "-m", "kvmlab.labhost.supervisor", str(theirs.fileno())]
+    supervisor = [
+        sys.executable,
+        "-m",
+        "kvmlab.labhost.supervisor",
+        str(theirs.fileno()),
+        str(lock),
+    ]
     with (folders.logs / "start.log").open("wb") as log, ours:
         subprocess.Popen(
             ["unshare", *namespaces, *supervisor],
             env={**os.environ, "KVMLAB_HOME": str(folders.root), "PATH": search_path()},
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), lock],
             # Neither Ctrl-C nor a closed terminal is for the lab host: it has
             # other users, or guests to save.
             start_new_session=True,
@@ -206,6 +216,7 @@ def _start(what: str, folders: Folders, tell: Tell | None) -> Seat:
             cwd="/",
         )
         theirs.close()
+        os.close(lock)
         with ours.makefile("rb") as lines:
             for line in lines:
                 message = wire.decode(line)
@@ -225,6 +236,13 @@ def _start(what: str, folders: Folders, tell: Tell | None) -> Seat:
     )
 
 
+def _outermost(supervisor: int) -> int:
+    """Return the process that ends last: the unshare that waits for the supervisor."""
+    status = Path(f"/proc/{supervisor}/status").read_text()
+    parent = int(status.partition("\nPPid:")[2].split()[0])
+    return parent or supervisor  # 0 when we are in its PID namespace ourselves
+
+
 def _gone() -> LabHostError:
     return LabHostError(
         "the lab host is gone", next_step=f"Start it again; its log is in {Folders.default().logs}"
@@ -235,6 +253,11 @@ def shut_down(tell: Tell | None = None) -> bool:
     """End the running lab host for all its users; tell whether there was one."""
     seat = find()
     if seat is None:
+        # One that takes no more requests may still be saving its guests.
+        folders = Folders.default()
+        if folders.run_lock.exists():
+            with folders.run_lock.open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
         return False
     with seat:
         with suppress(LabHostError):  # it was ending already

@@ -1,8 +1,9 @@
 """The first process of a lab host: it starts everything and outlives nothing.
 
-Run by ``client`` as ``unshare ... python -m kvmlab.labhost.supervisor FD`` in new
-user, mount, UTS and PID namespaces. FD is the launcher's end of a socket pair: the
-progress of the start is told over it, and when it closes the launcher is gone.
+Run by ``client`` as ``unshare ... python -m kvmlab.labhost.supervisor FD LOCK`` in
+new user, mount, UTS and PID namespaces. FD is an end of a socket pair: the progress
+of the start is told over it, and when it closes the launcher is gone. LOCK is the
+lab's lock file, open: one lab host at a time.
 
 Whoever uses the lab host holds a connection to its control socket. The last one to
 let go, however it dies, ends the lab host: guests are saved, and with this process
@@ -245,10 +246,9 @@ def _kill_processes_of(lease: Lease) -> None:
             continue  # it ended meanwhile
 
 
-def _settle(folders: Folders) -> None:
+def _settle(folders: Folders, lock: int) -> None:
     """Take this lab's lock and send our words to its log."""
-    folders.make()
-    lock = os.open(folders.run_lock, os.O_RDWR | os.O_CREAT, 0o600)  # open until we end
+    os.set_inheritable(lock, False)
     # The one before us may still be saving its guests.
     fcntl.flock(lock, fcntl.LOCK_EX)
     logging.basicConfig(
@@ -264,11 +264,12 @@ async def _main(launcher: socket.socket) -> None:
 
 
 def main() -> None:
-    """Run a lab host; the only argument is the launcher's descriptor."""
+    """Run a lab host; the arguments are two descriptors, see the module."""
     launcher = socket.socket(fileno=int(sys.argv[1]))
+    launcher.set_inheritable(False)
     launcher.setblocking(False)
     folders = Folders.default()
-    _settle(folders)
+    _settle(folders, int(sys.argv[2]))
     os.environ.update(_inside(folders))
     try:
         asyncio.run(_main(launcher))
