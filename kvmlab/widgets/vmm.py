@@ -24,7 +24,7 @@ ENGINES = {
 # JupyterLab's own colours, so that the form follows its theme; the fallbacks are for other
 # front ends.
 INK, MUTED = "var(--jp-ui-font-color1, #1f2933)", "var(--jp-ui-font-color2, #55606e)"
-RIM, CARD = "var(--jp-border-color2, #d9d5cb)", "var(--jp-layout-color2, #f5f5f5)"
+RIM = "var(--jp-border-color2, #bdbdbd)"
 MONO = "font-family: var(--jp-code-font-family, monospace)"
 
 
@@ -207,24 +207,18 @@ def _duration(seconds: float) -> str:
 
 
 def _table(steps: list[Step]) -> str:
-    cell = f"padding: 2px 18px 2px 0; text-align: left; border-bottom: 1px solid {RIM}"
+    cell = "padding: 3px 22px 3px 0; text-align: left"
     heads = ("In memory", "Instruction", "What it does", "What leaves the guest")
     head = "".join(f'<th scope="col" style="{cell}; color: {MUTED}">{text}</th>' for text in heads)
     rows = "".join(
-        "<tr>"
-        + "".join(
-            f'<td style="{cell}; {MONO if fixed else ""}">{html.escape(text)}</td>'
-            for text, fixed in (
-                (step.code, True),
-                (step.instruction, True),
-                (step.meaning, False),
-                (step.leaves, False),
-            )
-        )
-        + "</tr>"
+        f'<tr style="border-top: 1px solid {RIM}">'
+        f'<td style="{cell}; {MONO}">{html.escape(step.code)}</td>'
+        f'<td style="{cell}; {MONO}">{html.escape(step.instruction)}</td>'
+        f'<td style="{cell}">{html.escape(step.meaning)}</td>'
+        f'<td style="{cell}"><b>{html.escape(step.leaves)}</b></td></tr>'
         for step in steps
     )
     return (
-        f'<table style="border-collapse: collapse; background: {CARD}">'
+        '<table style="border-collapse: collapse">'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )
