@@ -55,10 +55,10 @@ def cached() -> Acceleration | None:
         >>> verdict is None or verdict.kind in ("kvm", "tcg")
         True
     """
-    place = _cache()
-    if not place.exists():
+    try:
+        known = json.loads(_cache().read_text())
+    except (FileNotFoundError, PermissionError, ValueError):
         return None
-    known = json.loads(place.read_text())
     if known.pop("machine") != _machine():
         return None
     known["disabled_cpu_features"] = tuple(known["disabled_cpu_features"])

@@ -109,33 +109,33 @@ def _namespaces() -> Requirement:
     tried = subprocess.run(command, capture_output=True, text=True, check=False)
     if tried.returncode == 0:
         return Requirement("namespaces", "allowed")
-    remedy = "run the container with --privileged (docker) or on the machine itself"
-    if os.geteuid() != 0:
-        for switch, needed in _SWITCHES.items():
-            place = Path("/proc/sys", switch.replace(".", "/"))
-            if place.exists() and place.read_text().strip() != needed and _blocks(switch, place):
-                remedy = f"sudo sysctl -w {switch}={needed}"
-                break
     return Requirement(
         "namespaces",
         tried.stderr.strip(),
         "this machine does not allow the namespaces that a lab host is made of",
-        remedy,
+        _namespaces_remedy(),
     )
 
 
-# sysctl -> the value that allows unprivileged user namespaces. The first is
-# Ubuntu's since 23.10, the second an old Debian's, the third any kernel's.
+def _namespaces_remedy() -> str:
+    """Return the command that lifts what forbids namespaces, found by the sysctls."""
+    for switch, (forbids, allows) in _SWITCHES.items():
+        place = SYSCTLS / switch.replace(".", "/")
+        if place.exists() and int(place.read_text()) == forbids:
+            return f"sudo sysctl -w {switch}={allows}"
+    return "in a container: start it with --privileged; elsewhere: run ./lab outside of a chroot"
+
+
+SYSCTLS = Path("/proc/sys")
+
+# sysctl -> the value that forbids unprivileged user namespaces, one that allows
+# them. The first is Ubuntu's since 23.10, the second an old Debian's, the third
+# any kernel's.
 _SWITCHES = {
-    "kernel.apparmor_restrict_unprivileged_userns": "0",
-    "kernel.unprivileged_userns_clone": "1",
-    "user.max_user_namespaces": "10000",
+    "kernel.apparmor_restrict_unprivileged_userns": (1, 0),
+    "kernel.unprivileged_userns_clone": (0, 1),
+    "user.max_user_namespaces": (0, 10000),
 }
-
-
-def _blocks(switch: str, place: Path) -> bool:
-    """Tell whether the value of a switch is one that forbids."""
-    return switch != "user.max_user_namespaces" or int(place.read_text()) == 0
 
 
 def _subordinate_ids() -> Requirement:
@@ -200,7 +200,7 @@ def _memory() -> Requirement:
 
 def _disk() -> Requirement:
     place = Folders.default().root
-    while not place.exists():
+    while not os.path.exists(place):  # False, not an error, where we may not look
         place = place.parent
     free = shutil.disk_usage(place).free // 2**20
     if free >= DISK_MIB:
@@ -212,7 +212,7 @@ def _disk() -> Requirement:
 
 def _owner() -> Requirement:
     place = Folders.default().root
-    while not place.exists():
+    while not os.path.exists(place):  # False, not an error, where we may not look
         place = place.parent
     if os.access(place, os.W_OK | os.X_OK):
         return Requirement("state folder", f"{place} is writable")

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from kvmlab.labhost import requirements
 
 def problem_of(person: Person, name: str) -> dict[str, str]:
     """Return what doctor says of one requirement, and check that exec says the same."""
-    report = json.loads(person.run("doctor", "--json").stdout)
+    told = person.run("doctor", "--json")
+    assert told.returncode == 1, told.stderr
+    report = json.loads(told.stdout)
     found: dict[str, str] = {each["name"]: each for each in report["requirements"]}[name]  # type: ignore[assignment]
     done = person.run("exec", "--", "true")
     assert done.returncode == 1
@@ -68,15 +71,13 @@ if os.geteuid() == 0:
                 Path(place).write_text(text)
 
     @pytest.mark.parametrize("person", ["ordinary"], indirect=True)
-    def test_forbidden_user_namespaces(person: Person) -> None:
-        switch = Path("/proc/sys/user/max_user_namespaces")
-        before = switch.read_text()
-        switch.write_text("0")
-        try:
-            found = problem_of(person, "namespaces")
-        finally:
-            switch.write_text(before)
-        assert found["remedy"] == "sudo sysctl -w user.max_user_namespaces=10000"
+    def test_forbidden_user_namespaces(person: Person, tmp_path: Path) -> None:
+        """In a chroot the kernel allows nobody a user namespace (user_namespaces(7))."""
+        script = 'mount --rbind / "$0" && exec /usr/sbin/chroot "$0" "$@"'
+        cage = ["unshare", "--mount", "sh", "-c", script, str(tmp_path)]
+        caged = replace(person, become=[*cage, *person.become])
+        found = problem_of(caged, "namespaces")
+        assert "chroot" in found["remedy"]
 
     @pytest.mark.parametrize("person", ["ordinary"], indirect=True)
     def test_somebody_elses_state_folder(person: Person) -> None:
@@ -101,6 +102,25 @@ def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(requirements.PROGRAMS, "no-such-qemu", "qemu-of-some-kind")
     with pytest.raises(HostRequirementError, match=r"no-such-qemu.*apt-get install qemu-of-some"):
         requirements.demand()
+
+
+@pytest.mark.parametrize(
+    ("switch", "value", "remedy"),
+    [
+        ("kernel/apparmor_restrict_unprivileged_userns", 1, "=0"),
+        ("kernel/unprivileged_userns_clone", 0, "=1"),
+        ("user/max_user_namespaces", 0, "=10000"),
+    ],
+)
+def test_the_switch_that_forbids_is_named(
+    switch: str, value: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "user").mkdir()
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "user/max_user_namespaces").write_text("95000\n")
+    (tmp_path / switch).write_text(f"{value}\n")
+    monkeypatch.setattr(requirements, "SYSCTLS", tmp_path)
+    assert requirements._namespaces_remedy() == f"sudo sysctl -w {switch.replace('/', '.')}{remedy}"
 
 
 def test_every_problem_comes_with_a_remedy() -> None:
