@@ -72,9 +72,7 @@ class Catalogue(Mapping[str, Image]):
         ['tiny', 'hello']
     """
 
-    def __init__(
-        self, folder: Path | None = None, recipes: Mapping[str, Recipe] = RECIPES
-    ) -> None:
+    def __init__(self, folder: Path | None = None, recipes: Mapping[str, Recipe] = RECIPES) -> None:
         self.folder = folder or home() / "images"
         self._recipes = recipes
 
@@ -143,8 +141,8 @@ class Catalogue(Mapping[str, Image]):
 
     def _folders(self) -> list[Path]:
         """Return the complete images' folders, oldest first."""
-        found = [path.parent for path in self.folder.glob(f"*/{_SUMS}") if path.parent.name[0] != "."]
-        return sorted(found, key=lambda folder: (folder / _SUMS).stat().st_mtime_ns)
+        sums = [path for path in self.folder.glob(f"*/{_SUMS}") if path.parent.name[0] != "."]
+        return [path.parent for path in sorted(sums, key=lambda path: path.stat().st_mtime_ns)]
 
     def _find(self, name: str) -> Image | None:
         """Return the newest image of a name that today's recipe made."""

@@ -60,10 +60,8 @@ def from_tar(archive: IO[bytes], wanted: Callable[[str], bool]) -> Tree:
                 tree.setdefault(path, link(member.linkname))
             elif member.isreg() and (file := tar.extractfile(member)):
                 tree[path] = Node(PROGRAM if member.mode & 0o100 else FILE, file.read())
-            elif member.islnk():
-                # A hard link to a file that came earlier.
-                if found := tree.get(_folded(member.linkname)):
-                    tree[path] = found
+            elif member.islnk() and (earlier := tree.get(_folded(member.linkname))):
+                tree[path] = earlier
     archive.read()
     return tree
 
@@ -93,9 +91,7 @@ def from_package(folder: Traversable, prefix: str = "") -> Tree:
 
 def with_folders(tree: Tree) -> Tree:
     """Return ``tree`` with a node for every folder, each before what is in it."""
-    folders = {
-        str(parent): Node(FOLDER) for path in tree for parent in Path(path).parents[:-1]
-    }
+    folders = {str(parent): Node(FOLDER) for path in tree for parent in Path(path).parents[:-1]}
     return dict(sorted((folders | tree).items()))
 
 

@@ -22,13 +22,13 @@ from kvmlab.images.tree import FOLDER, Node, Tree, link
 
 SUITE = "bookworm"
 PACKAGES = (
-    "linux-image-cloud-amd64", "busybox", "bash", "qemu-guest-agent", "dropbear-bin",
+    "linux-image-cloud-amd64", "busybox-static", "dash", "bash", "qemu-guest-agent", "dropbear-bin",
     "iproute2", "e2fsprogs", "util-linux", "pciutils",
 )  # fmt: skip
 
 # The programs of those packages that go into the guest; libraries follow by need.
 PROGRAMS = (
-    "usr/bin/busybox", "usr/bin/bash",
+    "usr/bin/busybox", "usr/bin/dash", "usr/bin/bash",
     "usr/bin/qemu-ga",
     "usr/bin/dropbear", "usr/bin/dbclient", "usr/bin/dropbearkey",
     "usr/bin/ip", "usr/bin/ss", "usr/bin/bridge", "usr/bin/tc",
@@ -44,15 +44,24 @@ BOOT_MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "ata_piix")
 MODULES = (
     *BOOT_MODULES,
     "virtio_net", "virtio_console", "virtio_balloon", "virtio_rng", "virtio_input", "virtio_mem",
-    "virtio_pmem", "virtiofs", "vmw_vsock_virtio_transport", "pvpanic_pci", "qemu_fw_cfg",
+    "virtio_pmem", "virtiofs", "vmw_vsock_virtio_transport", "pvpanic_pci",
     "button", "evdev", "sr_mod", "isofs", "vfat", "nls_ascii", "nls_cp437", "nls_utf8",
     "loop", "overlay", "squashfs", "xfs", "dm_mod", "dm_snapshot", "nbd",
     "bridge", "veth", "tun", "dummy", "macvlan", "8021q", "kvm_intel", "kvm_amd",
 )  # fmt: skip
 
 UUID = "6b766d6c-6162-4000-8000-74696e790001"
-# One console on the screen, one on the serial line; the last is /dev/console.
-CMDLINE = f"root=UUID={UUID} console=tty0 console=ttyS0,115200 quiet memhp_default_state=online"
+# What the kernel is told:
+CMDLINE = " ".join((
+    f"root=UUID={UUID}",
+    "console=tty0 console=ttyS0,115200",  # the screen, the serial line; the last is /dev/console
+    "quiet",
+    "memhp_default_state=online",  # memory plugged in later is used at once
+    # More than half of what the kernel executes before it starts /init is trying out its
+    # own cryptography, and every page it hands out is cleared first. Both cost a guest
+    # without hardware acceleration dearly, and protect nothing in a lab.
+    "cryptomgr.notests init_on_alloc=0",
+))  # fmt: skip
 # All files are dated so, for builds to be the same: Debian 12's release.
 TIME = 1686355200
 
@@ -127,26 +136,30 @@ def _wanted(path: str) -> bool:
 def _root(packages: Tree) -> Tree:
     """Return the root file system."""
     tree = _system(packages, PROGRAMS, MODULES)
+    tree |= _libraries(packages, tree) | {"usr/lib64": link("lib/x86_64-linux-gnu")}
     tree |= {f"usr/bin/{name}": link("shutdown") for name in ("poweroff", "reboot", "halt")}
+    tree["usr/bin/sh"] = link("dash")
     tree |= {path: Node(FOLDER) for path in ("boot", "mnt", "var/www", "etc/dropbear")}
     tree |= {"var/run": link("../run"), "root/.ssh": Node(stat.S_IFDIR | 0o700)}
     return tree | trees.from_package(files(__name__) / "root")
 
 
 def _initrd(packages: Tree) -> Tree:
-    """Return what the kernel starts from memory, before it can see a disk."""
+    """Return what the kernel starts from memory, before it can see a disk.
+
+    This BusyBox needs no libraries: it is statically linked.
+    """
     tree = _system(packages, ("usr/bin/busybox",), BOOT_MODULES)
     return tree | trees.from_package(files(__name__) / "initrd")
 
 
 def _system(packages: Tree, programs: tuple[str, ...], modules: tuple[str, ...]) -> Tree:
-    """Return what every Linux needs: programs, their libraries, modules, and empty folders."""
-    tree = {path: packages[path] for path in programs}
-    tree |= _libraries(packages, tree) | _modules(packages, modules)
+    """Return what every Linux needs: programs, kernel modules, and the usual folders."""
+    tree = {path: packages[path] for path in programs} | _modules(packages, modules)
     # A name that isn't a program of its own is one of BusyBox's.
     tree = {f"usr/bin/{name}": link("busybox") for name in _applets(packages)} | tree
     tree |= {name: link(f"usr/{name}") for name in ("bin", "sbin", "lib", "lib64")}
-    tree |= {"usr/sbin": link("bin"), "usr/lib64": link("lib/x86_64-linux-gnu")}
+    tree["usr/sbin"] = link("bin")
     tree |= {name: Node(FOLDER) for name in ("dev", "proc", "root", "run", "sys", "tmp")}
     return tree
 
