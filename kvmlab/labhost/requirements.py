@@ -198,10 +198,15 @@ def _memory() -> Requirement:
     )
 
 
-def _disk() -> Requirement:
-    place = Folders.default().root
+def _nearest(place: Path) -> Path:
+    """Return the folder itself, or the nearest one above it that is there."""
     while not os.path.exists(place):  # False, not an error, where we may not look
         place = place.parent
+    return place
+
+
+def _disk() -> Requirement:
+    place = _nearest(Folders.default().root)
     free = shutil.disk_usage(place).free // 2**20
     if free >= DISK_MIB:
         return Requirement("disk", f"{free} MiB free at {place}")
@@ -211,9 +216,7 @@ def _disk() -> Requirement:
 
 
 def _owner() -> Requirement:
-    place = Folders.default().root
-    while not os.path.exists(place):  # False, not an error, where we may not look
-        place = place.parent
+    place = _nearest(Folders.default().root)
     if os.access(place, os.W_OK | os.X_OK):
         return Requirement("state folder", f"{place} is writable")
     problem = f"the state folder is not writable for {getpass.getuser()}"
