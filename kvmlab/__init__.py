@@ -1,1 +1,179 @@
-"""kvmlab: learn KVM, QEMU and libvirt on real guests."""
+"""kvmlab: learn KVM, QEMU and libvirt on real guests.
+
+>>> import kvmlab
+>>> lab = kvmlab.connect()
+>>> web = lab.guests.create("web", image="tiny", memory_mib=256)
+>>> web.start()
+>>> web.wait_ready()
+>>> web.run("uname -s").stdout
+'Linux\\n'
+>>> web.delete()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kvmlab.agent import Address, CommandResult
+    from kvmlab.console import Console
+    from kvmlab.errors import (
+        AgentUnavailable,
+        AlreadyExists,
+        CommandFailed,
+        ConnectionFailed,
+        ConnectionLost,
+        ConsoleClosed,
+        DeviceNotFound,
+        Forbidden,
+        GuestAlreadyExists,
+        GuestAlreadyRunning,
+        GuestNotFound,
+        GuestNotReady,
+        GuestNotRunning,
+        GuestProgramError,
+        HostRequirementError,
+        ImageError,
+        ImageNotFound,
+        InvalidArgument,
+        InvalidName,
+        InvalidXml,
+        KvmlabError,
+        KvmUnavailable,
+        LabHostError,
+        LibvirtFailed,
+        NetworkAlreadyExists,
+        NetworkNotActive,
+        NetworkNotFound,
+        NotEnough,
+        NotEnoughCpus,
+        NotEnoughDisk,
+        NotEnoughMemory,
+        NotFound,
+        NotSupported,
+        PoolNotFound,
+        QemuMissing,
+        SnapshotNotFound,
+        TimedOut,
+        VmmError,
+        VolumeAlreadyExists,
+        VolumeNotFound,
+        WrongState,
+    )
+    from kvmlab.events import Event, Events, Watch
+    from kvmlab.guest import Guest
+    from kvmlab.guests import Guests
+    from kvmlab.host import Host
+    from kvmlab.lab import Lab, connect
+    from kvmlab.metrics import GuestStats
+    from kvmlab.networks import Lease, Network, Networks
+    from kvmlab.screen import Screenshot
+    from kvmlab.storage import Pool, Pools, Volume, Volumes
+    from kvmlab.virsh import Commands, VirshLog
+
+__all__ = [
+    "Address",
+    "AgentUnavailable",
+    "AlreadyExists",
+    "CommandFailed",
+    "CommandResult",
+    "Commands",
+    "ConnectionFailed",
+    "ConnectionLost",
+    "Console",
+    "ConsoleClosed",
+    "DeviceNotFound",
+    "Event",
+    "Events",
+    "Forbidden",
+    "Guest",
+    "GuestAlreadyExists",
+    "GuestAlreadyRunning",
+    "GuestNotFound",
+    "GuestNotReady",
+    "GuestNotRunning",
+    "GuestProgramError",
+    "GuestStats",
+    "Guests",
+    "Host",
+    "HostRequirementError",
+    "ImageError",
+    "ImageNotFound",
+    "InvalidArgument",
+    "InvalidName",
+    "InvalidXml",
+    "KvmUnavailable",
+    "KvmlabError",
+    "Lab",
+    "LabHostError",
+    "Lease",
+    "LibvirtFailed",
+    "Network",
+    "NetworkAlreadyExists",
+    "NetworkNotActive",
+    "NetworkNotFound",
+    "Networks",
+    "NotEnough",
+    "NotEnoughCpus",
+    "NotEnoughDisk",
+    "NotEnoughMemory",
+    "NotFound",
+    "NotSupported",
+    "Pool",
+    "PoolNotFound",
+    "Pools",
+    "QemuMissing",
+    "Screenshot",
+    "SnapshotNotFound",
+    "TimedOut",
+    "VirshLog",
+    "VmmError",
+    "Volume",
+    "VolumeAlreadyExists",
+    "VolumeNotFound",
+    "Volumes",
+    "Watch",
+    "WrongState",
+    "connect",
+]
+
+# The modules of the public names that are no errors. Names are loaded when first used,
+# so that `import kvmlab` costs nothing to a program that needs only a part (PEP 562).
+_HOME = {
+    "Address": "agent",
+    "CommandResult": "agent",
+    "Commands": "virsh",
+    "Console": "console",
+    "Event": "events",
+    "Events": "events",
+    "Guest": "guest",
+    "GuestStats": "metrics",
+    "Guests": "guests",
+    "Host": "host",
+    "Lab": "lab",
+    "Lease": "networks",
+    "Network": "networks",
+    "Networks": "networks",
+    "Pool": "storage",
+    "Pools": "storage",
+    "Screenshot": "screen",
+    "VirshLog": "virsh",
+    "Volume": "storage",
+    "Volumes": "storage",
+    "Watch": "events",
+    "connect": "lab",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in __all__:
+        raise AttributeError(f"module 'kvmlab' has no attribute {name!r}")
+    value = getattr(import_module(f"kvmlab.{_HOME.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

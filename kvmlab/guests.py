@@ -1,0 +1,169 @@
+"""The guests of a lab: creating them, finding them, listing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import libvirt
+
+from kvmlab.creation import make
+from kvmlab.errors import GuestAlreadyExists, GuestNotFound, translate
+from kvmlab.guest import Guest
+from kvmlab.handle import Collection
+from kvmlab.limits import check_name
+from kvmlab.networks import Network
+from kvmlab.states import state_word
+from kvmlab.storage import Progress
+from kvmlab.wish import Accel, BootDevice, Firmware, Wish
+
+if TYPE_CHECKING:
+    from kvmlab.images import Image
+
+
+class Guests(Collection[Guest]):
+    """The guests of a lab, by name, running or not.
+
+    Example:
+        >>> for name, guest in lab.guests.items():
+        ...     print(name, guest.state)
+        web shut off
+    """
+
+    _noun = "guest"
+    _missing = GuestNotFound
+
+    def create(
+        self,
+        name: str,
+        *,
+        image: str | Image | None = None,
+        memory_mib: int | None = None,
+        vcpus: int = 1,
+        disk_gib: float | None = None,
+        networks: Sequence[str | Network] = ("default",),
+        boot: Sequence[BootDevice] = ("hd",),
+        firmware: Firmware = "bios",
+        direct_kernel: bool = False,
+        accel: Accel | None = None,
+        max_memory_mib: int | None = None,
+        pool: str = "default",
+        progress: Progress | None = None,
+    ) -> Guest:
+        """Create a guest, switched off. All or nothing: what fails leaves nothing behind.
+
+        Only the image itself, once it is in the storage pool, stays there for others.
+
+        Args:
+            name: its name and its hostname: 1 to 63 letters, digits, "-", "_" and ".".
+            image: what is on its disk, by name ("tiny") or as an image of your own;
+                without one, the guest has an empty disk or none.
+            memory_mib: its memory; without it, what suits the image.
+            vcpus: its virtual CPUs.
+            disk_gib: the size of its disk; without it, the image's, or no disk.
+            networks: the virtual networks it is plugged into, one card each.
+            boot: what it tries to boot from, in this order: "hd", "network", "cdrom".
+            firmware: "bios" or "uefi".
+            direct_kernel: boot the image's kernel at once, without firmware and boot
+                loader finding it on the disk.
+            accel: "kvm" or "tcg" (emulation); without it, what works on this host.
+            max_memory_mib: how far `Guest.set_memory` can go while it runs.
+            pool: the storage pool its disk is made in.
+            progress: is called with what is being done, and how much of it is done (0 to
+                1); the first guest from an image takes a while.
+
+        Raises:
+            InvalidName: that can't be the name of a guest.
+            InvalidArgument: another value makes no sense.
+            GuestAlreadyExists: the name is taken.
+            ImageError: there is no such image, or it can't be built.
+            NetworkNotFound: there is no such network.
+            PoolNotFound: there is no such storage pool.
+            NotEnoughMemory: more than the host has, or less than the image needs.
+            NotEnoughCpus: more than the host can give.
+            NotEnoughDisk: the pool has no room.
+            NotSupported: this host has no such firmware, or the image no kernel.
+
+        Example:
+            >>> web = lab.guests.create("web", image="tiny", memory_mib=256)
+            >>> web.state
+            'shut off'
+        """
+        if isinstance(networks, str | Network):
+            networks = (networks,)
+        check_name(name)
+        if name in self:
+            raise GuestAlreadyExists("there is a guest of that name", seen=name)
+        plugs = [self._lab.networks[_name_of(each)].name for each in networks]
+        place = self._lab.pools[pool]
+        wish = Wish(
+            name=name,
+            image=_look_up(image, progress),
+            memory_mib=memory_mib,
+            max_memory_mib=max_memory_mib,
+            vcpus=vcpus,
+            disk_gib=disk_gib,
+            networks=plugs,
+            boot=boot,
+            firmware=firmware,
+            direct_kernel=direct_kernel,
+            accel=accel,
+        )
+        domain, commands = make(self._lab, wish, place, progress)
+        guest = Guest(self._lab, domain)
+        guest.virsh = commands
+        return guest
+
+    def states(self) -> dict[str, str]:
+        """Return the state of every guest, by one call, in virsh's words.
+
+        Example:
+            >>> lab.guests.states()
+            {'db': 'running', 'web': 'shut off'}
+        """
+        lab = self._lab
+        try:
+            with lab.virsh_log.action(question=True) as action:
+                records = lab.connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+                action.note(lab.virsh_log.virsh("list", "--all"))
+        except libvirt.libvirtError as error:
+            raise translate(error, doing="list") from error
+        return dict(
+            sorted((domain.name(), state_word(found["state.state"])) for domain, found in records)
+        )
+
+    def _all(self) -> list[Any]:
+        return list(self._lab.connection.listAllDomains())
+
+    def _lookup(self, name: str) -> Any:
+        return self._lab.connection.lookupByName(name)
+
+    def _handle(self, found: Any) -> Guest:
+        return Guest(self._lab, found)
+
+    def __repr__(self) -> str:
+        states = self.states()
+        width = max(map(len, states), default=0)
+        rows = [f"{name:{width}}  {state}" for name, state in states.items()]
+        return "\n".join(rows) or "<no guests>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{state}</td></tr>"
+            for name, state in self.states().items()
+        )
+        return f"<table><tr><th>Name</th><th>State</th></tr>{rows}</table>"
+
+
+def _name_of(network: str | Network) -> str:
+    return network if isinstance(network, str) else network.name
+
+
+def _look_up(image: str | Image | None, progress: Progress | None) -> Image | None:
+    if not isinstance(image, str):
+        return image
+    # Imported late: building images takes much that listing guests does not need.
+    from kvmlab.images import Catalogue
+
+    return Catalogue().ensure(image, progress)

@@ -1,0 +1,123 @@
+"""What a guest may be called and how large it may be: checked before anything is made."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kvmlab.errors import InvalidArgument, InvalidName, NotEnoughCpus, NotEnoughMemory
+
+if TYPE_CHECKING:
+    from kvmlab.host import Host
+
+# A guest's name is also its hostname (one DNS label of at most 63 characters,
+# RFC 1123), a file name on the host, and a word on the command line.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+# A lesson on virtual CPUs needs a few, even where the host has two.
+_VCPUS_ANYWHERE = 4
+
+# The largest file ext4 can hold is 16 TiB.
+_MOST_GIB = 16 * 1024
+
+
+def check_name(name: str, noun: str = "guest") -> None:
+    """Refuse a name that libvirt, a file system, DNS or a shell would stumble over.
+
+    Raises:
+        InvalidName: it is not 1 to 63 ASCII letters, digits, ``.``, ``_`` and ``-``,
+            a letter or digit first.
+
+    Example:
+        >>> check_name("web")
+        >>> check_name("../etc")
+        Traceback (most recent call last):
+        kvmlab.errors.InvalidName: that can't be the name of a guest (saw '../etc'). ...
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidName(
+            f"that can't be the name of a {noun}",
+            seen=name,
+            next_step="Use 1 to 63 letters, digits, '-', '_' and '.', a letter or digit first",
+        )
+
+
+def check_memory(memory_mib: int, host: Host, *, least_mib: int = 1) -> None:
+    """Refuse a memory size that is no number of MiB, or that the host hasn't got.
+
+    Args:
+        memory_mib: what is asked for.
+        host: where it shall come from.
+        least_mib: what the image needs.
+
+    Raises:
+        InvalidArgument: not a whole number above zero.
+        NotEnoughMemory: less than the image needs, or more than the host has.
+
+    Example:
+        >>> check_memory(256, lab.host)
+    """
+    _check_count("memory_mib", memory_mib)
+    if memory_mib < least_mib:
+        raise NotEnoughMemory(
+            f"this image needs at least {least_mib} MiB of memory",
+            seen=memory_mib,
+            next_step=f"Ask for memory_mib={least_mib} or more",
+        )
+    if memory_mib > host.memory_mib:
+        raise NotEnoughMemory(
+            f"this host has {host.memory_mib} MiB of memory, {host.free_memory_mib} MiB free",
+            seen=memory_mib,
+            next_step="Ask for a smaller memory_mib",
+        )
+
+
+def max_vcpus(host: Host) -> int:
+    """Return how many virtual CPUs a guest may have on that host.
+
+    Example:
+        >>> max_vcpus(lab.host)
+        4
+    """
+    return max(host.vcpus, _VCPUS_ANYWHERE)
+
+
+def check_vcpus(vcpus: int, host: Host) -> None:
+    """Refuse a number of virtual CPUs that makes no sense on that host.
+
+    Raises:
+        InvalidArgument: not a whole number above zero.
+        NotEnoughCpus: more than `max_vcpus`.
+
+    Example:
+        >>> check_vcpus(2, lab.host)
+    """
+    _check_count("vcpus", vcpus)
+    if vcpus > max_vcpus(host):
+        raise NotEnoughCpus(
+            f"this host has {host.vcpus} CPUs, enough for {max_vcpus(host)} virtual ones a guest",
+            seen=vcpus,
+            next_step=f"Ask for vcpus={max_vcpus(host)} or fewer",
+        )
+
+
+def bytes_of_gib(what: str, size_gib: float) -> int:
+    """Return a size in bytes, refusing one that is no number above zero.
+
+    Raises:
+        InvalidArgument: it is not.
+
+    Example:
+        >>> bytes_of_gib("disk_gib", 0.5)
+        536870912
+    """
+    if isinstance(size_gib, bool) or not isinstance(size_gib, int | float):
+        raise InvalidArgument(f"{what} must be a number of GiB", seen=size_gib)
+    if not 0 < size_gib < _MOST_GIB:
+        raise InvalidArgument(f"{what} must be above zero and below {_MOST_GIB} GiB", seen=size_gib)
+    return int(size_gib * 2**30)
+
+
+def _check_count(what: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InvalidArgument(f"{what} must be a whole number above zero", seen=value)

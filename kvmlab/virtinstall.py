@@ -1,0 +1,76 @@
+"""The virt-install command that defines a guest as kvmlab does."""
+
+from __future__ import annotations
+
+import shlex
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+
+from kvmlab.specs import Cpu, GuestSpec, Provenance
+from kvmlab.specs.xml import NAMESPACES
+from kvmlab.virsh import VirshLog
+
+
+def define_commands(spec: GuestSpec, log: VirshLog) -> str:
+    """Return the shell commands that define a guest, without starting it.
+
+    virt-install would start it at once; so it only prints the XML here, which
+    virsh then defines. The last command adds what kvmlab remembers of the guest.
+
+    Example:
+        >>> print(define_commands(spec, lab.virsh_log))
+        virt-install --name web \\
+          --memory 256 \\
+          ...
+          --print-xml | virsh define /dev/stdin
+        virsh metadata web --uri urn:kvmlab:guest --key kvmlab ...
+    """
+    lines = [log.tool("virt-install", "--name", spec.name)]
+    lines += [f"--{option} {shlex.quote(value)}" for option, value in _options(spec)]
+    lines += ["--import", f"--print-xml | {log.virsh('define', '/dev/stdin')}"]
+    remember = log.virsh(
+        *("metadata", spec.name, "--uri", NAMESPACES["kvmlab"], "--key", "kvmlab"),
+        *("--set", _unprefixed(spec.provenance or Provenance()), "--config"),
+    )
+    return " \\\n  ".join(lines) + "\n" + remember
+
+
+def _options(spec: GuestSpec) -> list[tuple[str, str]]:
+    """Return virt-install's options (man virt-install) for each part of a guest."""
+    cpu = spec.cpu or Cpu(mode="maximum")
+    boot = ["uefi"] if spec.firmware else []
+    boot += [f"{key}={value}" for key, value in _direct_boot(spec)]
+    strings = spec.smbios.entries if spec.smbios else ()
+    return [
+        ("osinfo", f"id={spec.os_id}" if spec.os_id else "detect=off,require=off"),
+        ("virt-type", spec.type),
+        ("machine", spec.machine or "q35"),
+        ("memory", f"memory={spec.memory_mib},currentMemory={spec.current_memory_mib}"),
+        ("vcpus", f"vcpus={spec.max_vcpus},vcpu.current={spec.vcpus}"),
+        ("cpu", ",".join([cpu.mode or "", *(f"disable={f.name}" for f in cpu.features)])),
+        ("boot", ",".join([*spec.boot, *boot])),
+        ("sysinfo", ",".join(["type=smbios", *_numbered("oemStrings.entry", strings)])),
+        *(("disk", f"path={d.path},format={d.format},bus={d.bus}") for d in spec.disks),
+        *(("network", f"network={i.network},model={i.model}") for i in spec.interfaces),
+        *(("channel", f"unix,target.type=virtio,target.name={c.name}") for c in spec.channels),
+        *(("graphics", f"{g.type},listen={g.listen}") for g in spec.graphics),
+        *(("video", v.model) for v in spec.video),
+        *([("rng", spec.rng.source)] if spec.rng and spec.rng.source else []),
+    ]
+
+
+def _direct_boot(spec: GuestSpec) -> list[tuple[str, str]]:
+    parts = (("kernel", spec.kernel), ("initrd", spec.initrd), ("kernel_args", spec.cmdline))
+    return [(key, value) for key, value in parts if value]
+
+
+def _numbered(key: str, values: Iterable[str]) -> list[str]:
+    return [f"{key}{place}={value}" for place, value in enumerate(values)]
+
+
+def _unprefixed(provenance: Provenance) -> str:
+    """Write the metadata as ``virsh metadata --set`` wants it: without its namespace."""
+    element = provenance.to_element()
+    for each in element.iter():
+        each.tag = each.tag.rpartition("}")[2]
+    return ET.tostring(element, encoding="unicode")

@@ -1,0 +1,179 @@
+"""What a person wishes a guest to be: whether it can come true, and its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from kvmlab.definition import HOSTNAME_CREDENTIAL
+from kvmlab.errors import InvalidArgument, NotSupported
+from kvmlab.limits import bytes_of_gib, check_memory, check_name, check_vcpus, max_vcpus
+from kvmlab.specs import (
+    Cpu,
+    CpuFeature,
+    Disk,
+    GuestSpec,
+    Interface,
+    Provenance,
+    SmbiosStrings,
+)
+from kvmlab.storage import Volume
+
+if TYPE_CHECKING:
+    from kvmlab.host import Host
+    from kvmlab.images import Image
+
+Accel = Literal["kvm", "tcg"]
+Firmware = Literal["bios", "uefi"]
+BootDevice = Literal["hd", "network", "cdrom"]
+
+_KEY_CREDENTIAL = "io.systemd.credential:ssh.authorized_keys.root="
+_BOOT_DEVICES = ("hd", "network", "cdrom")
+_MEMORY_MIB = 512  # of a guest with no image to say what it needs
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What was asked of ``lab.guests.create``; its arguments, with the image looked up."""
+
+    name: str
+    image: Image | None
+    memory_mib: int | None
+    max_memory_mib: int | None
+    vcpus: int
+    disk_gib: float | None
+    networks: Sequence[str]
+    boot: Sequence[BootDevice]
+    firmware: Firmware
+    direct_kernel: bool
+    accel: Accel | None
+
+
+def check(wish: Wish, host: Host) -> None:
+    """Refuse a wish that can't come true, before anything is made.
+
+    Raises:
+        InvalidName: that can't be a guest's name.
+        InvalidArgument: one of the values makes no sense.
+        NotEnoughMemory: more than the host has, or less than the image needs.
+        NotEnoughCpus: more than the host can give.
+        NotSupported: the image has no kernel to boot directly.
+
+    Example:
+        >>> check(wish, lab.host)
+    """
+    check_name(wish.name)
+    memory_mib = _memory_mib(wish)
+    check_memory(memory_mib, host, least_mib=wish.image.min_memory_mib if wish.image else 1)
+    if wish.max_memory_mib is not None:
+        check_memory(wish.max_memory_mib, host, least_mib=memory_mib)
+    check_vcpus(wish.vcpus, host)
+    for what, value, choice in (
+        ("firmware", wish.firmware, ("bios", "uefi")),
+        ("accel", wish.accel, ("kvm", "tcg", None)),
+        *(("boot device", device, _BOOT_DEVICES) for device in wish.boot),
+    ):
+        if value not in choice:
+            raise InvalidArgument(
+                f"no such {what}",
+                seen=value,
+                next_step=f"There is: {', '.join(filter(None, choice))}",
+            )
+    if wish.direct_kernel and not (wish.image and wish.image.kernel):
+        raise NotSupported(
+            "only an image with a kernel of its own beside its disk can be booted directly",
+            seen=wish.image and wish.image.name,
+            next_step="Use image='tiny', or direct_kernel=False",
+        )
+
+
+def disk_bytes(wish: Wish) -> int | None:
+    """Return how large the guest's disk shall be, or ``None`` for no disk.
+
+    Raises:
+        InvalidArgument: no number above zero, or smaller than the image.
+
+    Example:
+        >>> disk_bytes(wish)
+        2147483648
+    """
+    if wish.disk_gib is None:
+        return wish.image.virtual_size if wish.image else None
+    size = bytes_of_gib("disk_gib", wish.disk_gib)
+    if wish.image and size < wish.image.virtual_size:
+        raise InvalidArgument(
+            f"the disk must hold image {wish.image.name!r}",
+            seen=wish.disk_gib,
+            next_step=f"Ask for disk_gib={wish.image.virtual_size / 2**30:g} or more",
+        )
+    return size
+
+
+def specify(
+    wish: Wish,
+    host: Host,
+    *,
+    domain_type: str,
+    disk: Volume | None,
+    kernel: Volume | None,
+    initrd: Volume | None,
+) -> GuestSpec:
+    """Write a wish, whose volumes are made, as libvirt's definition.
+
+    Args:
+        wish: what was asked for.
+        host: where the guest shall run.
+        domain_type: libvirt's word for the kind of virtual machine: "kvm", "qemu".
+        disk: its disk, if it has one.
+        kernel: the kernel to boot directly, if it does.
+        initrd: that kernel's initial RAM disk, if it has one.
+
+    Example:
+        >>> specify(wish, lab.host, domain_type="qemu", disk=disk, kernel=None, initrd=None)
+        GuestSpec(type='qemu', name='web', ...)
+    """
+    image, memory_mib = wish.image, _memory_mib(wish)
+    strings = [HOSTNAME_CREDENTIAL + wish.name]
+    if image:
+        # Imported late: images are a world of their own, which listing guests does not need.
+        from kvmlab.images import public_key
+
+        strings.append(_KEY_CREDENTIAL + public_key())
+    return GuestSpec(
+        type=domain_type,
+        name=wish.name,
+        provenance=Provenance(
+            image=image.name if image else None,
+            digest=image.digest if image else None,
+            volumes=(disk.path,) if disk else (),
+        ),
+        os_id=image.os_id if image else None,
+        memory_mib=wish.max_memory_mib or memory_mib,
+        current_memory_mib=memory_mib,
+        vcpus=wish.vcpus,
+        max_vcpus=max_vcpus(host),
+        firmware="efi" if wish.firmware == "uefi" else None,
+        kernel=kernel.path if kernel else None,
+        initrd=initrd.path if initrd else None,
+        cmdline=image.cmdline if image and kernel else None,
+        boot=tuple(wish.boot),
+        smbios_mode="sysinfo",
+        smbios=SmbiosStrings(entries=tuple(strings)),
+        cpu=_cpu(domain_type, host),
+        disks=(Disk(path=disk.path, target="vda"),) if disk else (),
+        interfaces=tuple(Interface(network=network) for network in wish.networks),
+    )
+
+
+def _memory_mib(wish: Wish) -> int:
+    if wish.memory_mib is not None:
+        return wish.memory_mib
+    return wish.image.memory_mib if wish.image else _MEMORY_MIB
+
+
+def _cpu(domain_type: str, host: Host) -> Cpu:
+    if domain_type != "kvm":
+        return Cpu(mode="maximum")
+    features = (CpuFeature(name=name) for name in host.disabled_cpu_features)
+    return Cpu(mode="host-passthrough", features=tuple(features))
