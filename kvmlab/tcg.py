@@ -41,7 +41,7 @@ def run(a: int, b: int, *, guest: bytes = GUEST, timeout_s: float = 20.0) -> Run
     Raises:
         QemuMissing: there is no qemu-system-x86_64 on this machine.
         GuestProgramError: the guest gave no answer in time.
-        VmmValueError: a number does not fit its register, or the guest its memory.
+        InvalidArgument: a number does not fit its register, or the guest its memory.
 
     Example:
         >>> run(300, 45).result

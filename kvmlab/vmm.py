@@ -29,7 +29,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kvmlab.errors import GuestProgramError, KvmUnavailable, VmmValueError
+from kvmlab.errors import GuestProgramError, InvalidArgument, KvmUnavailable
 
 # --- the guest -----------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ def run(a: int, b: int, *, guest: bytes = GUEST) -> Run:
         guest: the guest's machine code; by default the twelve bytes of `LISTING`.
 
     Raises:
-        VmmValueError: a number does not fit its register, or the guest its memory.
+        InvalidArgument: a number does not fit its register, or the guest its memory.
         GuestProgramError: the guest did something this monitor has no answer to.
         QemuMissing: neither KVM nor QEMU is there.
 
@@ -162,7 +162,7 @@ def run_on_kvm(a: int, b: int, *, guest: bytes = GUEST) -> Run:
 
     Raises:
         KvmUnavailable: /dev/kvm is missing, forbidden, or refuses to make a machine.
-        VmmValueError, GuestProgramError: as in `run`.
+        InvalidArgument, GuestProgramError: as in `run`.
 
     Example:
         >>> [exit.reason for exit in run_on_kvm(2, 3).exits]  # doctest: +SKIP
@@ -235,7 +235,7 @@ def _run_until_halt(vcpu: int, state: mmap.mmap) -> tuple[bytes, tuple[Exit, ...
 
 
 def check(a: int, b: int, guest: bytes) -> None:
-    """Raise VmmValueError unless the numbers and the guest fit the machine.
+    """Raise InvalidArgument unless the numbers and the guest fit the machine.
 
     Args:
         a: the number meant for AX.
@@ -247,13 +247,13 @@ def check(a: int, b: int, guest: bytes) -> None:
     """
     for register, number in (("AX", a), ("BX", b)):
         if not isinstance(number, int) or not 0 <= number <= 0xFFFF:
-            raise VmmValueError(
+            raise InvalidArgument(
                 f"the register {register} can't hold this",
                 seen=number,
                 next_step="Give a whole number from 0 to 65535",
             )
     if not 0 < len(guest) <= PAGE - LOAD_AT % PAGE:
-        raise VmmValueError(
+        raise InvalidArgument(
             "the guest does not fit into its memory",
             seen=f"{len(guest)} bytes",
             next_step=f"Give 1 to {PAGE - LOAD_AT % PAGE} bytes of machine code",

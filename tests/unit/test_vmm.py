@@ -65,13 +65,13 @@ def test_another_guest_does_something_else(engine: Callable[..., vmm.Run]) -> No
 @pytest.mark.parametrize(("a", "b"), [(-1, 0), (0, 65536), (1.5, 0), ("2", 3)])
 def test_a_number_that_fits_no_register_is_refused(a: int, b: int) -> None:
     for run in (vmm.run, vmm.run_on_kvm, tcg.run):
-        with pytest.raises(errors.VmmValueError, match="65535"):
+        with pytest.raises(errors.InvalidArgument, match="65535"):
             run(a, b)
 
 
 @pytest.mark.parametrize("size", [0, vmm.PAGE])
 def test_a_guest_that_fits_no_memory_is_refused(size: int) -> None:
-    with pytest.raises(errors.VmmValueError, match=f"{size} bytes"):
+    with pytest.raises(errors.InvalidArgument, match=f"{size} bytes"):
         vmm.run(1, 2, guest=b"\xf4" * size)
 
 
