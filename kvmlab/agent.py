@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,14 +28,14 @@ from kvmlab.errors import (
 )
 from kvmlab.handle import GuestHandle
 from kvmlab.specs import GuestSpec
+from kvmlab.waiting import attempts
 
 # How long the agent itself may take to answer; it only starts commands and looks
 # after them, so that a slow answer means a slow guest.
 _ANSWER_S = 30
 
-# The agent has no event for "the command has ended", so it is asked again and
-# again: soon at first, as most commands are short, then less often.
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.25
+# An agent that has just started may miss the first word said to it.
+_PING_S = 5
 
 _UNTIL = "until {} 2>/dev/null; do sleep 1; done"
 _STATUS_OF_PID = """ '{"execute": "guest-exec-status", "arguments": {"pid": '"$pid"'}}'"""
@@ -115,29 +115,25 @@ class Inside(GuestHandle):
             self._doing("qemu-agent-command", self.name, ping, question=True, script=_UNTIL),
             self.lab.events.watch(guest=self.name) as watch,
         ):
-            while not self._agent_answers(deadline):
-                try:
-                    event = watch.wait_for(
-                        "agent", "stopped", timeout_s=deadline - time.monotonic()
-                    )
-                except TimedOut:
-                    raise GuestNotReady(
-                        f"the agent of guest {self.name!r} did not answer in {timeout_s} s",
-                        seen=self._state(),
-                    ) from None
-                if event.kind == "stopped":
+            while (left_s := deadline - time.monotonic()) > 0:
+                if not self._libvirt.isActive():
                     raise GuestNotRunning(
-                        f"guest {self.name!r} stopped while it was waited for", seen=event.detail
+                        f"guest {self.name!r} can't get ready", seen=self._state()
                     )
+                # Asking an agent that is not there would take libvirt's word for seconds.
+                if not self._agent_is_connected():
+                    with suppress(TimedOut):
+                        watch.wait_for("agent", "stopped", timeout_s=left_s)
+                elif self._agent_answers(min(left_s, _PING_S)):
+                    return
+            raise GuestNotReady(
+                f"the agent of guest {self.name!r} did not answer in {timeout_s} s",
+                seen=self._state(),
+            )
 
-    def _agent_answers(self, deadline: float) -> bool:
-        if not self._libvirt.isActive():
-            raise GuestNotRunning(f"guest {self.name!r} can't get ready", seen=self._state())
-        # Asking an agent that is not there would take libvirt's word for seconds.
-        if not self._agent_is_connected():
-            return False
+    def _agent_answers(self, within_s: float) -> bool:
         try:
-            self._agent("guest-ping", within_s=deadline - time.monotonic())
+            self._agent("guest-ping", within_s=within_s)
         except libvirt.libvirtError as error:
             if isinstance(translate(error), AgentUnavailable):
                 return False
@@ -166,7 +162,7 @@ class Inside(GuestHandle):
         Args:
             command: a line for the guest's shell, or a program and its arguments.
             input: what the command can read from its standard input.
-            timeout_s: how long it may take; then it is killed.
+            timeout_s: how long it may take; then it and its children are killed.
             check: raise when the exit status is not 0.
 
         Raises:
@@ -205,25 +201,15 @@ class Inside(GuestHandle):
         return result
 
     def _wait_for_exit(self, pid: int, command: str, timeout_s: float) -> CommandResult:
-        deadline = time.monotonic() + timeout_s
-        pause_s = _FIRST_PAUSE_S
-        while not (status := self._agent("guest-exec-status", pid=pid))["exited"]:
-            if time.monotonic() > deadline:
-                self._agent("guest-exec", path="/bin/sh", arg=["-c", f"kill -9 {pid}"])
-                raise TimedOut(
-                    f"{command!r} ran longer than {timeout_s} s in guest {self.name!r}, "
-                    "and was killed"
-                )
-            threading.Event().wait(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        signal = status.get("signal")
-        return CommandResult(
-            command=command,
-            stdout=_text(status.get("out-data")),
-            stderr=_text(status.get("err-data")),
-            exit_status=status["exitcode"] if signal is None else 128 + signal,
-            signal=signal,
-            truncated=status.get("out-truncated", False) or status.get("err-truncated", False),
+        # The agent has no event for "the command has ended".
+        for _ in attempts(timeout_s):
+            status = self._agent("guest-exec-status", pid=pid)
+            if status["exited"]:
+                return _result(command, status)
+        kill = f"kill -9 {pid} $(pgrep -P {pid})"
+        self._agent("guest-exec", path="/bin/sh", arg=["-c", kill])
+        raise TimedOut(
+            f"{command!r} ran longer than {timeout_s} s in guest {self.name!r}, and was killed"
         )
 
     def addresses(self, source: Source | None = None) -> list[Address]:
@@ -243,7 +229,8 @@ class Inside(GuestHandle):
             ['192.168.122.57']
         """
         if source is None:
-            source = "agent" if self._agent_is_connected() else "lease"
+            with self._explained(f"domifaddr {self.name}"):
+                source = "agent" if self._agent_is_connected() else "lease"
         if source not in _SOURCES:
             raise InvalidArgument(
                 "no such source of addresses",
@@ -259,11 +246,45 @@ class Inside(GuestHandle):
             if interface != "lo"
         ]
 
+    def wait_address(self, *, source: Source | None = None, timeout_s: float = 60) -> str:
+        """Wait until the guest has an IPv4 address, and return it.
+
+        Args:
+            source: as for `addresses`.
+            timeout_s: how long it may take.
+
+        Raises:
+            GuestNotRunning: the guest is off.
+            TimedOut: it has none yet.
+
+        Example:
+            >>> web.wait_address()
+            '192.168.122.57'
+        """
+        # Neither libvirt nor the agent has an event for a new address.
+        for _ in attempts(timeout_s):
+            for found in self.addresses(source):
+                if ":" not in found.address:
+                    return found.address
+        raise TimedOut(f"guest {self.name!r} has no IPv4 address after {timeout_s} s")
+
 
 def _spell(command: str, **arguments: Any) -> str:
     """Write an agent command as the JSON it is."""
     message = {"execute": command, "arguments": arguments} if arguments else {"execute": command}
     return json.dumps(message)
+
+
+def _result(command: str, status: dict[str, Any]) -> CommandResult:
+    signal = status.get("signal")
+    return CommandResult(
+        command=command,
+        stdout=_text(status.get("out-data")),
+        stderr=_text(status.get("err-data")),
+        exit_status=status["exitcode"] if signal is None else 128 + signal,
+        signal=signal,
+        truncated=status.get("out-truncated", False) or status.get("err-truncated", False),
+    )
 
 
 def _text(data: str | None) -> str:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import libvirt
 
-from kvmlab.errors import ConsoleClosed, TimedOut, translate
+from kvmlab.errors import ConsoleClosed, TimedOut
+from kvmlab.libvirt_errors import translated
 
 if TYPE_CHECKING:
     from kvmlab.lab import Lab
@@ -108,10 +109,8 @@ class Console:
             if not self._open:
                 raise self._closed()
             self._outgoing += data.encode() if isinstance(data, str) else data
-            try:
+            with translated(f"console {self._name}"):
                 self._stream.eventUpdateCallback(_READ | libvirt.VIR_STREAM_EVENT_WRITABLE)
-            except libvirt.libvirtError as error:
-                raise translate(error, doing=f"console {self._name}") from error
 
     def read(self, *, timeout_s: float | None = None) -> bytes:
         """Return what has come; wait for something if nothing has.
@@ -179,7 +178,7 @@ class Console:
         Example:
             >>> console.close()
         """
-        with self._changed:
+        with self._changed, translated(f"console {self._name}"):
             self._end()
             self._changed.notify_all()
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import libvirt
 
 from kvmlab.backing import ensure_volume
-from kvmlab.errors import NotSupported, translate
+from kvmlab.errors import NotSupported
 from kvmlab.host import domain_type, has_uefi
+from kvmlab.libvirt_errors import translated
 from kvmlab.storage import Pool, Progress, Volume
 from kvmlab.virsh import Commands
 from kvmlab.virtinstall import define_commands
@@ -34,14 +35,15 @@ def make(lab: Lab, wish: Wish, pool: Pool, progress: Progress | None) -> tuple[A
     """
     host = lab.host
     check(wish, host)
-    kind = domain_type(lab.connection, wish.accel or host.acceleration)
-    if wish.firmware == "uefi" and not has_uefi(lab.connection, kind):
-        raise NotSupported(
-            "this host has no UEFI firmware for guests",
-            seen=wish.firmware,
-            next_step="Install it: the package is ovmf on Debian, edk2-ovmf on Fedora",
-        )
-    with lab.virsh_log.action() as action, ExitStack() as undo:
+    log = lab.virsh_log
+    with log.action() as action, translated(f"create {wish.name}"), ExitStack() as undo:
+        kind = domain_type(lab.connection, wish.accel or host.acceleration)
+        if wish.firmware == "uefi" and not has_uefi(lab.connection, kind):
+            raise NotSupported(
+                "this host has no UEFI firmware for guests",
+                seen=wish.firmware,
+                next_step="Install it: the package is ovmf on Debian, edk2-ovmf on Fedora",
+            )
         kernel = initrd = None
         if wish.direct_kernel and wish.image:
             kernel = _upload(wish.image, wish.image.kernel, pool, progress)
@@ -50,14 +52,10 @@ def make(lab: Lab, wish: Wish, pool: Pool, progress: Progress | None) -> tuple[A
         if disk:
             undo.callback(disk.delete)
         spec = specify(wish, host, domain_type=kind, disk=disk, kernel=kernel, initrd=initrd)
-        try:
-            domain = lab.connection.defineXMLFlags(
-                spec.to_xml(), libvirt.VIR_DOMAIN_DEFINE_VALIDATE
-            )
-        except libvirt.libvirtError as error:
-            raise translate(error, doing=f"define {wish.name}") from error
+        validate = libvirt.VIR_DOMAIN_DEFINE_VALIDATE
+        domain = lab.connection.defineXMLFlags(spec.to_xml(), validate)
         undo.pop_all()
-        action.note(define_commands(spec, lab.virsh_log))
+        action.note(define_commands(spec, log))
     return domain, action.commands
 
 

@@ -84,7 +84,7 @@ class Definition(GuestHandle):
         check_name(name)
         if name in self.lab.guests:
             raise GuestAlreadyExists("the new name is taken", seen=name)
-        with self._together():
+        with self._together("rename"):
             old = self.name
             with self._doing("domrename", old, name):
                 self._libvirt.rename(name)
@@ -114,18 +114,19 @@ class Definition(GuestHandle):
         Example:
             >>> web.undefine()
         """
-        flags, options = 0, []
-        if self._libvirt.hasManagedSaveImage():
-            flags |= libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-            options.append("--managed-save")
-        if self._libvirt.snapshotNum():
-            flags |= libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-            options.append("--snapshots-metadata")
-        if GuestSpec.from_xml(self._libvirt.XMLDesc()).nvram:
-            flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-            options.append("--nvram")
-        with self._doing("undefine", self.name, *options):
-            self._libvirt.undefineFlags(flags)
+        with self._together("undefine"):
+            flags, options = 0, []
+            if self._libvirt.hasManagedSaveImage():
+                flags |= libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+                options.append("--managed-save")
+            if self._libvirt.snapshotNum():
+                flags |= libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+                options.append("--snapshots-metadata")
+            if GuestSpec.from_xml(self._libvirt.XMLDesc()).nvram:
+                flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+                options.append("--nvram")
+            with self._doing("undefine", self.name, *options):
+                self._libvirt.undefineFlags(flags)
 
     def delete(self) -> None:
         """Stop the guest if it runs, and remove it with its disks; images stay.
@@ -139,7 +140,7 @@ class Definition(GuestHandle):
             >>> "web" in lab.guests
             False
         """
-        with self._together():
+        with self._together("delete"):
             volumes = list(self._own_volumes())
             persistent = self._libvirt.isPersistent()
             if self._libvirt.isActive():

@@ -22,6 +22,7 @@ next step a person can take.
     ├── WrongState                it exists, but can't do that as it is now
     │   ├── GuestAlreadyRunning
     │   ├── GuestNotRunning
+    │   ├── ConsoleBusy           somebody else has the guest's console open
     │   └── NetworkNotActive
     ├── NotEnough                 the host has less than was asked for
     │   ├── NotEnoughMemory
@@ -179,6 +180,12 @@ class GuestNotRunning(WrongState):
     advice = "Start it first: guest.start()"
 
 
+class ConsoleBusy(WrongState):
+    """Somebody else has the guest's console open."""
+
+    advice = "Close it there, or take it: guest.console(force=True)"
+
+
 class NetworkNotActive(WrongState):
     """The virtual network is not started."""
 
@@ -328,7 +335,7 @@ def translate(error: libvirt.libvirtError, *, doing: str = "") -> KvmlabError:
         kvmlab.errors.GuestNotFound: look for web: Domain not found: ...
     """
     # Imported late: whoever only raises our errors need not wait for libvirt.
-    from kvmlab.libvirt_codes import kind_of
+    from kvmlab.libvirt_errors import kind_of
 
     said = error.get_error_message() or str(error)
     return kind_of(error)(f"{doing}: {said}" if doing else said)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import libvirt
 
-from kvmlab.errors import TimedOut, translate
+from kvmlab.errors import TimedOut
+from kvmlab.libvirt_errors import translated
 
 if TYPE_CHECKING:
     from kvmlab.lab import Lab
@@ -79,9 +80,10 @@ class Event:
     Attributes:
         guest: the guest's name.
         kind: "defined", "undefined", "started", "suspended", "resumed", "stopped",
-            "shutdown" (it is on its way down), "pmsuspended", "crashed", "reboot", or
-            "agent".
-        detail: libvirt's closer word: "booted", "destroyed", "saved", "connected", ...
+            "shutdown" (it is on its way down), "pmsuspended", "crashed", "reboot",
+            "agent" or "balloon".
+        detail: libvirt's closer word: "booted", "destroyed", "saved", "connected", ...;
+            for the balloon, the guest's memory now, in MiB.
 
     Example:
         >>> Event("web", "started", "booted")
@@ -232,15 +234,17 @@ class Events:
         def reboot(_: Any, domain: Any, __: Any) -> None:
             self._publish(Event(domain.name(), "reboot"))
 
+        def balloon(_: Any, domain: Any, actual_kib: int, __: Any) -> None:
+            self._publish(Event(domain.name(), "balloon", str(actual_kib // 1024)))
+
         register = self._connection.domainEventRegisterAny
-        try:
+        with translated("listen to events"):
             self._registered = [
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle, None),
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, agent, None),
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, reboot, None),
+                register(None, libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, balloon, None),
             ]
-        except libvirt.libvirtError as error:
-            raise translate(error, doing="listen to events") from error
 
     def _publish(self, event: Event) -> None:
         with self._lock:

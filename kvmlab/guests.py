@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import libvirt
 
 from kvmlab.creation import make
-from kvmlab.errors import GuestAlreadyExists, GuestNotFound, translate
+from kvmlab.errors import GuestAlreadyExists, GuestNotFound
 from kvmlab.guest import Guest
 from kvmlab.handle import Collection
+from kvmlab.libvirt_errors import translated
 from kvmlab.limits import check_name
 from kvmlab.networks import Network
 from kvmlab.states import state_word
@@ -123,12 +124,9 @@ class Guests(Collection[Guest]):
             {'db': 'running', 'web': 'shut off'}
         """
         lab = self._lab
-        try:
-            with lab.virsh_log.action(question=True) as action:
-                records = lab.connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
-                action.note(lab.virsh_log.virsh("list", "--all"))
-        except libvirt.libvirtError as error:
-            raise translate(error, doing="list") from error
+        with lab.virsh_log.action(question=True) as action, translated("list the guests"):
+            records = lab.connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+            action.note(lab.virsh_log.virsh("list", "--all"))
         return dict(
             sorted((domain.name(), state_word(found["state.state"])) for domain, found in records)
         )

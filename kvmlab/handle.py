@@ -11,6 +11,7 @@ import libvirt
 
 from kvmlab.errors import (
     GuestAlreadyRunning,
+    GuestNotFound,
     GuestNotRunning,
     KvmlabError,
     LibvirtFailed,
@@ -18,6 +19,7 @@ from kvmlab.errors import (
     WrongState,
     translate,
 )
+from kvmlab.libvirt_errors import translated
 from kvmlab.states import state_word
 from kvmlab.virsh import Action, Commands
 
@@ -55,20 +57,24 @@ class Handle:
             script: shell text around that command, in the place of ``{}``.
         """
         log = self.lab.virsh_log
-        with log.action(question=question) as action:
-            try:
-                yield action
-            except libvirt.libvirtError as error:
-                raise self._explain(error, f"{words[0]} {self.name}") from error
+        with log.action(question=question) as action, self._explained(f"{words[0]} {self.name}"):
+            yield action
             action.note(script.replace("{}", log.virsh(*words)))
         self.virsh = action.commands
 
     @contextmanager
-    def _together(self) -> Iterator[None]:
+    def _together(self, doing: str) -> Iterator[None]:
         """Make one action of all that is done within, through whatever handles."""
-        with self.lab.virsh_log.action() as action:
+        with self.lab.virsh_log.action() as action, self._explained(f"{doing} {self.name}"):
             yield
         self.virsh = action.commands
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except libvirt.libvirtError as error:
+            raise self._explain(error, doing) from error
 
     def _explain(self, error: libvirt.libvirtError, doing: str) -> KvmlabError:
         return translate(error, doing=doing)
@@ -94,6 +100,8 @@ class GuestHandle(Handle):
     def _explain(self, error: libvirt.libvirtError, doing: str) -> KvmlabError:
         """Name the state where it is the reason; drivers differ in how they tell it."""
         problem = super()._explain(error, doing)
+        if isinstance(problem, GuestNotFound):
+            return GuestNotFound(f"{doing}: the guest is no longer there")
         if type(problem) not in (WrongState, LibvirtFailed):
             return problem
         try:
@@ -136,10 +144,8 @@ class Collection(Mapping[str, T], Generic[T]):
         """Return our handle on libvirt's object."""
 
     def _snapshot(self) -> dict[str, T]:
-        try:
+        with translated(f"list every {self._noun}"):
             found = [self._handle(each) for each in self._all()]
-        except libvirt.libvirtError as error:
-            raise translate(error) from error
         return {each.name: each for each in sorted(found, key=lambda each: each.name)}
 
     def __getitem__(self, name: str) -> T:
@@ -163,7 +169,7 @@ class Collection(Mapping[str, T], Generic[T]):
         return iter(self._snapshot())
 
     def __len__(self) -> int:
-        return len(self._all())
+        return len(self._snapshot())
 
     # Mapping's own views look each name up again, which would be a call for each.
 

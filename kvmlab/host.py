@@ -50,13 +50,13 @@ def read_host(connection: Any) -> Host:
         >>> read_host(libvirt.open("qemu:///system")).vcpus
         2
     """
-    info = connection.getInfo()
+    memory_mib, free_memory_mib = _memory_mib(connection)
     kind, reason, disabled = _acceleration(connection)
     return Host(
         hostname=connection.getHostname(),
-        vcpus=info[2],
-        memory_mib=info[1],
-        free_memory_mib=_free_memory_mib(connection),
+        vcpus=connection.getInfo()[2],
+        memory_mib=memory_mib,
+        free_memory_mib=free_memory_mib,
         acceleration=kind,
         acceleration_reason=reason,
         disabled_cpu_features=disabled,
@@ -111,9 +111,11 @@ def _version(number: int) -> str:
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
 
-def _free_memory_mib(connection: Any) -> int:
+def _memory_mib(connection: Any) -> tuple[int, int]:
+    """Return all memory and what guests could have of it now."""
     try:
         kib = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     except libvirt.libvirtError:  # the test driver has no statistics
-        return int(connection.getFreeMemory()) // 2**20
-    return int(sum(kib.get(part, 0) for part in ("free", "buffers", "cached"))) // 1024
+        return connection.getInfo()[1], connection.getFreeMemory() // 2**20
+    free = sum(kib.get(part, 0) for part in ("free", "buffers", "cached"))
+    return kib["total"] // 1024, free // 1024

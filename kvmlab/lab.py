@@ -14,6 +14,7 @@ from kvmlab.errors import ConnectionFailed, Forbidden, KvmlabError, translate
 from kvmlab.events import Events, start_event_loop
 from kvmlab.guests import Guests
 from kvmlab.host import Host, read_host
+from kvmlab.libvirt_errors import translated
 from kvmlab.networks import Networks
 from kvmlab.storage import Pools
 from kvmlab.virsh import VirshLog
@@ -95,14 +96,11 @@ class Lab:
             >>> lab.host.vcpus
             2
         """
-        try:
-            with self.virsh_log.action(question=True) as action:
-                found = read_host(self.connection)
-                for words in ("nodeinfo", "nodememstats", "version"):
-                    action.note(self.virsh_log.virsh(words))
-        except libvirt.libvirtError as error:
-            raise translate(error, doing="ask about the host") from error
-        return found
+        log = self.virsh_log
+        with log.action(question=True) as action, translated("ask about the host"):
+            for words in ("nodeinfo", "nodememstats", "version"):
+                action.note(log.virsh(words))
+            return read_host(self.connection)
 
     def stats(self) -> dict[str, metrics.GuestStats]:
         """Measure all guests by one call, running or not.
@@ -111,21 +109,17 @@ class Lab:
             >>> lab.stats()["web"].cpu_time_s
             2.31
         """
-        try:
-            with self.virsh_log.action(question=True) as action:
-                found = metrics.read(self.connection.getAllDomainStats(metrics.GROUPS, 0))
-                action.note(self.virsh_log.virsh("domstats"))
-        except libvirt.libvirtError as error:
-            raise translate(error, doing="domstats") from error
+        log = self.virsh_log
+        with log.action(question=True) as action, translated("domstats"):
+            action.note(log.virsh("domstats"))
+            found = metrics.read(self.connection.getAllDomainStats(metrics.GROUPS))
         return {each.guest: each for each in found}
 
     def close(self) -> None:
         """Close the connection. Guests go on running."""
-        try:
+        with translated("close the connection"):
             self.events.close()
             self.connection.close()
-        except libvirt.libvirtError as error:
-            raise translate(error, doing="close the connection") from error
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ from typing import Literal
 
 import libvirt
 
-from kvmlab.errors import InvalidArgument, TimedOut, WrongState
+from kvmlab.errors import GuestNotRunning, InvalidArgument, TimedOut, WrongState
 from kvmlab.handle import GuestHandle
 
 # Shutting down and rebooting number their modes alike (VIR_DOMAIN_REBOOT_* has the same values).
@@ -100,7 +100,10 @@ class Lifecycle(GuestHandle):
             )
         with self.lab.events.watch(guest=self.name) as watch:
             with self._doing(verb, self.name, "--mode", mode):
-                if self._state() == "paused":
+                state = self._state()
+                if state == "shut off":
+                    raise GuestNotRunning(f"{verb} {self.name}: the guest is off", seen=state)
+                if state == "paused":
                     raise WrongState(
                         f"{verb} {self.name}: a paused guest can't hear that",
                         next_step="Resume it first: guest.resume()",
@@ -195,10 +198,11 @@ class Lifecycle(GuestHandle):
             return bool(self._libvirt.hasManagedSaveImage())
 
     def remove_managed_save(self) -> None:
-        """Throw saved memory away, so that `start` boots afresh.
+        """Throw saved memory away, if there is any, so that `start` boots afresh.
 
         Example:
             >>> web.remove_managed_save()
         """
         with self._doing("managedsave-remove", self.name):
-            self._libvirt.managedSaveRemove()
+            if self._libvirt.hasManagedSaveImage():
+                self._libvirt.managedSaveRemove()

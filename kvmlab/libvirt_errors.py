@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import libvirt
 
 from kvmlab import errors
-from kvmlab.errors import KvmlabError
+from kvmlab.errors import KvmlabError, translate
 
 _NAMES: dict[type[KvmlabError], str] = {
     errors.InvalidArgument: """
@@ -79,6 +81,7 @@ _SAID: tuple[tuple[str, type[KvmlabError]], ...] = (
     (r"No space left on device|Disk quota exceeded", errors.NotEnoughDisk),
     (r"Cannot allocate memory", errors.NotEnoughMemory),
     (r"network '.*' is not active", errors.NetworkNotActive),
+    (r"[Aa]ctive console session exists", errors.ConsoleBusy),
     (r"guest agent is not (connected|responding)", errors.AgentUnavailable),
 )
 _VAGUE = {
@@ -111,3 +114,19 @@ def kind_of(error: libvirt.libvirtError) -> type[KvmlabError]:
             if re.search(pattern, error.get_error_message() or ""):
                 return kind
     return _by_code().get(code, errors.LibvirtFailed)
+
+
+@contextmanager
+def translated(doing: str = "") -> Iterator[None]:
+    """Raise libvirt's errors, where they come up within, as ours.
+
+    Example:
+        >>> with translated("look for web"):
+        ...     connection.lookupByName("web")
+        Traceback (most recent call last):
+        kvmlab.errors.GuestNotFound: look for web: Domain not found: ...
+    """
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        raise translate(error, doing=doing) from error
