@@ -15,6 +15,10 @@ from kvmlab.images.image import Content, Progress
 MESSAGE = "Hello! I am 512 bytes, and this computer is all mine."
 
 _LOADED_AT = 0x7C00
+# SeaBIOS reads the boot sector by cylinder, head and sector, and finds no cylinder on a disk
+# smaller than one of them (16 heads of 63 sectors): "could not read the boot disk". The rest
+# of the disk is a hole in the file.
+_DISK_BYTES = 2**20
 
 # The bytes, the instruction, what it is for. Jumps are relative to the next instruction;
 # a 16-bit number has its low byte first. The message starts right after the program.
@@ -80,16 +84,18 @@ class Hello:
 
     def fingerprint(self) -> str:
         """Return the image itself: nothing else decides about it."""
-        return boot_sector().hex()
+        return f"{boot_sector().hex()} on {_DISK_BYTES} bytes"
 
     def build(self, folder: Path, progress: Progress) -> Content:
-        """Write the boot sector."""
-        (folder / "disk.raw").write_bytes(boot_sector())
+        """Write the boot sector, and nothing after it."""
+        with (folder / "disk.raw").open("wb") as disk:
+            disk.write(boot_sector())
+            disk.truncate(_DISK_BYTES)
         return Content(
             title="Hello, a 512-byte boot sector",
             disk="disk.raw",
             disk_format="raw",
-            virtual_size=512,
+            virtual_size=_DISK_BYTES,
             memory_mib=16,
             min_memory_mib=2,
         )
