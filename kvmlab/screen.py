@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,5 +52,9 @@ class Screenshot:
         """
         Path(path).write_bytes(self.png)
 
-    def _repr_png_(self) -> bytes:
-        return self.png
+    def _repr_html_(self) -> str:
+        # Not as a bare PNG, to which JupyterLab gives no alternative text.
+        data = base64.b64encode(self.png).decode()
+        alt = f"The screen of a guest, {self.width} by {self.height} pixels"
+        style = "max-width: 100%; border-radius: 4px"
+        return f'<img alt="{alt}" style="{style}" src="data:image/png;base64,{data}">'
