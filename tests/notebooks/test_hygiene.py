@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import socket
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,13 +159,10 @@ def test_pictures_have_alternative_text(notebook: Any) -> None:
                 assert re.search(r'alt="[^"]+"', tag), tag[:80]
 
 
-def test_nothing_of_the_machine_it_was_run_on(notebook: Any) -> None:
-    name = re.escape(socket.gethostname())
+def test_no_path_of_the_machine_it_was_run_on(notebook: Any) -> None:
     for text in texts(notebook):
-        assert not re.search(r"/(root|home/\w+|work|Users)/", text), text
-        assert "site-packages" not in text
-        if len(name) > 3:  # "vm" is also a word
-            assert not re.search(rf"\b{name}\b", text), text
+        assert not re.search(r"/(root|home/\w+|work|tmp|Users)/", text), text
+        assert "site-packages" not in text, text
 
 
 def test_no_clutter_of_emoji(notebook: Any) -> None:
