@@ -14,6 +14,10 @@ from kvmlab.images.image import Content, Progress
 
 MESSAGE = "Hello! I am 512 bytes, and this computer is all mine."
 
+# A BIOS counts a disk in cylinders of 16 heads with 63 sectors each, and SeaBIOS starts
+# none that has not even one. So our sector is the first of a disk of 1 MiB, else empty.
+DISK_BYTES = 1 << 20
+
 _LOADED_AT = 0x7C00
 # SeaBIOS reads the boot sector by cylinder, head and sector, and finds no cylinder on a disk
 # smaller than one of them (16 heads of 63 sectors): "could not read the boot disk". The rest
@@ -97,5 +101,5 @@ class Hello:
             disk_format="raw",
             virtual_size=_DISK_BYTES,
             memory_mib=16,
-            min_memory_mib=2,
+            min_memory_mib=4,
         )

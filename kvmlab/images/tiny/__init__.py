@@ -57,6 +57,9 @@ CMDLINE = " ".join((
     "console=tty0 console=ttyS0,115200",  # the screen, the serial line; the last is /dev/console
     "quiet",
     "memhp_default_state=online",  # memory plugged in later is used at once
+    # Where memory may be plugged in above 4 GiB, Linux sets 64 MiB of the first memory aside
+    # for devices that can't reach it; 4 MiB (2048 pieces of 2 KiB) leave room for programs.
+    "swiotlb=2048",
     # More than half of what the kernel executes before it starts /init is trying out its
     # own cryptography, and every page it hands out is cleared first. Both cost a guest
     # without hardware acceleration dearly, and protect nothing in a lab.
@@ -114,7 +117,7 @@ class Tiny:
             disk_format="qcow2",
             virtual_size=size,
             memory_mib=128,
-            min_memory_mib=64,
+            min_memory_mib=96,
             kernel="vmlinuz",
             initrd="initrd",
             cmdline=CMDLINE,
