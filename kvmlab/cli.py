@@ -83,13 +83,13 @@ def run_tests(arguments: Rest = None, yes: Yes = False) -> None:
 
 
 @app.command("exec", context_settings=PASS_ON)
-def exec_(command: Command) -> None:
+def exec_(command: Command, yes: Yes = False) -> None:
     """Run a command in the lab host: ./lab exec -- virsh list --all."""
     raise typer.Exit(_run(f"exec {' '.join(command)}", command))
 
 
 @app.command()
-def shell() -> None:
+def shell(yes: Yes = False) -> None:
     """Open a shell in the lab host."""
     raise typer.Exit(_run("shell", [os.environ.get("SHELL", "/bin/sh")]))
 
