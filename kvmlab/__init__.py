@@ -69,8 +69,9 @@ if TYPE_CHECKING:
     from kvmlab.metrics import GuestStats
     from kvmlab.networks import Lease, Network, Networks
     from kvmlab.screen import Screenshot
-    from kvmlab.storage import Pool, Pools, Volume, Volumes
+    from kvmlab.storage import Pool, Pools
     from kvmlab.virsh import Commands, VirshLog
+    from kvmlab.volumes import Volume, Volumes
 
 __all__ = [
     "Address",
@@ -160,8 +161,8 @@ _HOME = {
     "Pools": "storage",
     "Screenshot": "screen",
     "VirshLog": "virsh",
-    "Volume": "storage",
-    "Volumes": "storage",
+    "Volume": "volumes",
+    "Volumes": "volumes",
     "Watch": "events",
     "connect": "lab",
 }

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kvmlab.home import home
-from kvmlab.storage import Pool, Progress, Volume
+from kvmlab.specs import VolumeSpec
+from kvmlab.storage import Pool
+from kvmlab.volumes import Progress, words_to_create
 
 
-def ensure_volume(pool: Pool, name: str, source: Path, progress: Progress | None) -> Volume:
-    """Return the volume of that name, uploading the file into it unless that was done.
+def ensure_volume(pool: Pool, name: str, source: Path, progress: Progress | None) -> None:
+    """Upload a file into the volume of that name, unless that was done before.
 
     Works against any libvirt, near or far. What an interrupted upload left is
     thrown away and sent again.
@@ -22,15 +24,15 @@ def ensure_volume(pool: Pool, name: str, source: Path, progress: Progress | None
 
     Example:
         >>> ensure_volume(pool, "kvmlab-tiny-3fa9c2d17b60.qcow2", image.disk, None)
-        <Volume kvmlab-tiny-3fa9c2d17b60.qcow2 in default>
     """
     with _one_at_a_time():
         pool.refresh()
-        if volume := pool.volumes.get(name):
-            if volume.begins_like(source):
-                return volume
+        volume = pool.volumes.get(name)
+        if volume and volume.begins_like(source):
+            return
+        if volume:
             volume.delete()
-        volume = pool.volumes.create_bytes(name, source.stat().st_size, "raw")
+        volume = pool.volumes.create_from(_spec(name, source))
         try:
             volume.upload(source, progress)
         except BaseException:
@@ -38,7 +40,28 @@ def ensure_volume(pool: Pool, name: str, source: Path, progress: Progress | None
             raise
         # libvirt looks at what was uploaded only when it refreshes the pool.
         pool.refresh()
-        return volume
+
+
+def upload_commands(pool: Pool, name: str, source: Path) -> list[str]:
+    """Return the commands that `ensure_volume` would have done now.
+
+    Example:
+        >>> upload_commands(pool, "kvmlab-hello-af6127e2af55.raw", image.disk)
+        ['virsh vol-create-as default ...', 'virsh vol-upload --pool default ...']
+    """
+    volume = pool.volumes.get(name)
+    if volume and volume.begins_like(source):
+        return []
+    virsh = pool.lab.virsh_log.virsh
+    return [
+        virsh(*words_to_create(_spec(name, source), pool.name)),
+        virsh("vol-upload", "--pool", pool.name, name, str(source)),
+    ]
+
+
+def _spec(name: str, source: Path) -> VolumeSpec:
+    # Whatever is in it: the bytes are sent as they are.
+    return VolumeSpec(name=name, capacity_bytes=source.stat().st_size, format="raw")
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from kvmlab.errors import GuestAlreadyExists, VolumeNotFound, translate
 from kvmlab.handle import GuestHandle
 from kvmlab.limits import check_name
 from kvmlab.specs import GuestSpec, VolumeSpec
-from kvmlab.storage import Pool, Volume
+from kvmlab.storage import Pool
+from kvmlab.volumes import Volume
 
 HOSTNAME_CREDENTIAL = "io.systemd.credential:system.hostname="
 

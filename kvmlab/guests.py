@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import libvirt
 
-from kvmlab.creation import make
+from kvmlab.creation import Plan, draw_up
 from kvmlab.errors import GuestAlreadyExists, GuestNotFound
 from kvmlab.guest import Guest
 from kvmlab.handle import Collection
@@ -16,11 +16,12 @@ from kvmlab.libvirt_errors import translated
 from kvmlab.limits import check_name
 from kvmlab.networks import Network
 from kvmlab.states import state_word
-from kvmlab.storage import Progress
+from kvmlab.virsh import Commands
+from kvmlab.volumes import Progress
 from kvmlab.wish import Accel, BootDevice, Firmware, Wish
 
 if TYPE_CHECKING:
-    from kvmlab.images import Image
+    from kvmlab.images import Catalogue, Image
 
 
 class Guests(Collection[Guest]):
@@ -91,30 +92,75 @@ class Guests(Collection[Guest]):
             >>> web.state
             'shut off'
         """
-        if isinstance(networks, str | Network):
-            networks = (networks,)
-        check_name(name)
-        if name in self:
-            raise GuestAlreadyExists("there is a guest of that name", seen=name)
-        plugs = [self._lab.networks[_name_of(each)].name for each in networks]
-        place = self._lab.pools[pool]
-        wish = Wish(
-            name=name,
-            image=_look_up(image, progress),
+        plan = self._plan(
+            name,
+            image,
+            networks,
+            pool,
+            progress,
             memory_mib=memory_mib,
-            max_memory_mib=max_memory_mib,
             vcpus=vcpus,
             disk_gib=disk_gib,
-            networks=plugs,
             boot=boot,
             firmware=firmware,
             direct_kernel=direct_kernel,
             accel=accel,
+            max_memory_mib=max_memory_mib,
         )
-        domain, commands = make(self._lab, wish, place, progress)
+        domain, commands = plan.carry_out(progress)
         guest = Guest(self._lab, domain)
         guest.virsh = commands
         return guest
+
+    def preview(
+        self,
+        name: str,
+        *,
+        image: str | Image | None = None,
+        networks: Sequence[str | Network] = ("default",),
+        pool: str = "default",
+        **choices: Any,
+    ) -> Commands:
+        """Return the commands that `create` would have done; nothing is made.
+
+        Args:
+            name: as for `create`, and so are all others.
+            image: see there.
+            networks: see there.
+            pool: see there.
+            choices: see there.
+
+        Raises:
+            KvmlabError: what `create` would have raised before it made anything.
+
+        Example:
+            >>> lab.guests.preview("web", image="tiny", memory_mib=256)
+            virsh vol-create-as default web.qcow2 ...
+        """
+        if isinstance(image, str) and not _catalogue().is_built(image):
+            return Commands(f"./lab image build {image}")
+        return self._plan(name, image, networks, pool, None, **choices).commands()
+
+    def _plan(
+        self,
+        name: str,
+        image: str | Image | None,
+        networks: Sequence[str | Network],
+        pool: str,
+        progress: Progress | None,
+        **choices: Any,
+    ) -> Plan:
+        # What is quickly seen to be wrong comes before an image is built.
+        check_name(name)
+        if name in self:
+            raise GuestAlreadyExists("there is a guest of that name", seen=name)
+        if isinstance(networks, str | Network):
+            networks = (networks,)
+        names = [each if isinstance(each, str) else each.name for each in networks]
+        plugs = tuple(self._lab.networks[each].name for each in names)
+        place = self._lab.pools[pool]
+        found = _catalogue().ensure(image, progress) if isinstance(image, str) else image
+        return draw_up(Wish(name, found, networks=plugs, **choices), place)
 
     def states(self) -> dict[str, str]:
         """Return the state of every guest, by one call, in virsh's words.
@@ -154,14 +200,8 @@ class Guests(Collection[Guest]):
         return f"<table><tr><th>Name</th><th>State</th></tr>{rows}</table>"
 
 
-def _name_of(network: str | Network) -> str:
-    return network if isinstance(network, str) else network.name
-
-
-def _look_up(image: str | Image | None, progress: Progress | None) -> Image | None:
-    if not isinstance(image, str):
-        return image
+def _catalogue() -> Catalogue:
     # Imported late: building images takes much that listing guests does not need.
     from kvmlab.images import Catalogue
 
-    return Catalogue().ensure(image, progress)
+    return Catalogue()

@@ -10,9 +10,10 @@ from kvmlab.errors import InvalidArgument, InvalidName, NotEnoughCpus, NotEnough
 if TYPE_CHECKING:
     from kvmlab.host import Host
 
-# A guest's name is also its hostname (one DNS label of at most 63 characters,
-# RFC 1123), a file name on the host, and a word on the command line.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+# What is safe as a hostname, as a file name and as a word on the command line.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LONGEST_HOSTNAME = 63  # one label of a DNS name, RFC 1123
+_LONGEST_FILE_NAME = 255  # bytes, on every file system of Linux
 
 # A lesson on virtual CPUs needs a few, even where the host has two.
 _VCPUS_ANYWHERE = 4
@@ -21,8 +22,10 @@ _VCPUS_ANYWHERE = 4
 _MOST_GIB = 16 * 1024
 
 
-def check_name(name: str, noun: str = "guest") -> None:
-    """Refuse a name that libvirt, a file system, DNS or a shell would stumble over.
+def check_name(name: str) -> None:
+    """Refuse a guest's name that libvirt, a file system, DNS or a shell would stumble over.
+
+    A guest's name is its hostname, and begins the name of its disk's file.
 
     Raises:
         InvalidName: it is not 1 to 63 ASCII letters, digits, ``.``, ``_`` and ``-``,
@@ -34,12 +37,20 @@ def check_name(name: str, noun: str = "guest") -> None:
         Traceback (most recent call last):
         kvmlab.errors.InvalidName: that can't be the name of a guest (saw '../etc'). ...
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidName(
-            f"that can't be the name of a {noun}",
-            seen=name,
-            next_step="Use 1 to 63 letters, digits, '-', '_' and '.', a letter or digit first",
-        )
+    _check_name(name, "guest", _LONGEST_HOSTNAME)
+
+
+def check_volume_name(name: str) -> None:
+    """Refuse a volume's name as `check_name` does, but for its length.
+
+    Raises:
+        InvalidName: it is not 1 to 255 ASCII letters, digits, ``.``, ``_`` and ``-``,
+            a letter or digit first.
+
+    Example:
+        >>> check_volume_name("web.qcow2")
+    """
+    _check_name(name, "volume", _LONGEST_FILE_NAME)
 
 
 def check_memory(memory_mib: int, host: Host, *, least_mib: int = 1) -> None:
@@ -121,3 +132,13 @@ def bytes_of_gib(what: str, size_gib: float) -> int:
 def _check_count(what: str, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InvalidArgument(f"{what} must be a whole number above zero", seen=value)
+
+
+def _check_name(name: str, noun: str, longest: int) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > longest:
+        raise InvalidName(
+            f"that can't be the name of a {noun}",
+            seen=name,
+            next_step=f"Use 1 to {longest} letters, digits, '-', '_' and '.', "
+            "a letter or digit first",
+        )

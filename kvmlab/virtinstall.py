@@ -6,8 +6,8 @@ import shlex
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from kvmlab.specs import Cpu, GuestSpec, Provenance
-from kvmlab.specs.xml import NAMESPACES
+from kvmlab.specs import Cpu, GuestSpec
+from kvmlab.specs.xml import NAMESPACES, Element
 from kvmlab.virsh import VirshLog
 
 
@@ -15,7 +15,8 @@ def define_commands(spec: GuestSpec, log: VirshLog) -> str:
     """Return the shell commands that define a guest, without starting it.
 
     virt-install would start it at once; so it only prints the XML here, which
-    virsh then defines. The last command adds what kvmlab remembers of the guest.
+    virsh then defines. The last commands note what the guest was made from: a
+    virt-install whose libosinfo does not know a system yet refuses its name.
 
     Example:
         >>> print(define_commands(spec, lab.virsh_log))
@@ -28,11 +29,13 @@ def define_commands(spec: GuestSpec, log: VirshLog) -> str:
     lines = [log.tool("virt-install", "--name", spec.name)]
     lines += [f"--{option} {shlex.quote(value)}" for option, value in _options(spec)]
     lines += ["--import", f"--print-xml | {log.virsh('define', '/dev/stdin')}"]
-    remember = log.virsh(
-        *("metadata", spec.name, "--uri", NAMESPACES["kvmlab"], "--key", "kvmlab"),
-        *("--set", _unprefixed(spec.provenance or Provenance()), "--config"),
-    )
-    return " \\\n  ".join(lines) + "\n" + remember
+    commands = [" \\\n  ".join(lines)]
+    metadata = [spec.provenance, spec.os]
+    for element in filter(None, metadata):
+        key, _, _ = element.tag.partition(":")
+        words = ("--uri", NAMESPACES[key], "--key", key, "--set", _unprefixed(element), "--config")
+        commands.append(log.virsh("metadata", spec.name, *words))
+    return "\n".join(commands)
 
 
 def _options(spec: GuestSpec) -> list[tuple[str, str]]:
@@ -42,7 +45,7 @@ def _options(spec: GuestSpec) -> list[tuple[str, str]]:
     boot += [f"{key}={value}" for key, value in _direct_boot(spec)]
     strings = spec.smbios.entries if spec.smbios else ()
     return [
-        ("osinfo", f"id={spec.os_id}" if spec.os_id else "detect=off,require=off"),
+        ("osinfo", "detect=off,require=off"),
         ("virt-type", spec.type),
         ("machine", spec.machine or "q35"),
         ("memory", f"memory={spec.memory_mib},currentMemory={spec.current_memory_mib}"),
@@ -61,16 +64,17 @@ def _options(spec: GuestSpec) -> list[tuple[str, str]]:
 
 def _direct_boot(spec: GuestSpec) -> list[tuple[str, str]]:
     parts = (("kernel", spec.kernel), ("initrd", spec.initrd), ("kernel_args", spec.cmdline))
-    return [(key, value) for key, value in parts if value]
+    # Commas part virt-install's options, but for those in quotes.
+    return [(key, f'"{value}"' if "," in value else value) for key, value in parts if value]
 
 
 def _numbered(key: str, values: Iterable[str]) -> list[str]:
     return [f"{key}{place}={value}" for place, value in enumerate(values)]
 
 
-def _unprefixed(provenance: Provenance) -> str:
-    """Write the metadata as ``virsh metadata --set`` wants it: without its namespace."""
-    element = provenance.to_element()
+def _unprefixed(spec: Element) -> str:
+    """Write metadata as ``virsh metadata --set`` wants it: without its namespace."""
+    element = spec.to_element()
     for each in element.iter():
         each.tag = each.tag.rpartition("}")[2]
     return ET.tostring(element, encoding="unicode")

@@ -15,10 +15,10 @@ from kvmlab.specs import (
     Disk,
     GuestSpec,
     Interface,
+    OperatingSystem,
     Provenance,
     SmbiosStrings,
 )
-from kvmlab.storage import Volume
 
 if TYPE_CHECKING:
     from kvmlab.host import Host
@@ -38,16 +38,16 @@ class Wish:
     """What was asked of ``lab.guests.create``; its arguments, with the image looked up."""
 
     name: str
-    image: Image | None
-    memory_mib: int | None
-    max_memory_mib: int | None
-    vcpus: int
-    disk_gib: float | None
-    networks: Sequence[str]
-    boot: Sequence[BootDevice]
-    firmware: Firmware
-    direct_kernel: bool
-    accel: Accel | None
+    image: Image | None = None
+    memory_mib: int | None = None
+    max_memory_mib: int | None = None
+    vcpus: int = 1
+    disk_gib: float | None = None
+    networks: Sequence[str] = ("default",)
+    boot: Sequence[BootDevice] = ("hd",)
+    firmware: Firmware = "bios"
+    direct_kernel: bool = False
+    accel: Accel | None = None
 
 
 def check(wish: Wish, host: Host) -> None:
@@ -115,22 +115,22 @@ def specify(
     host: Host,
     *,
     domain_type: str,
-    disk: Volume | None,
-    kernel: Volume | None,
-    initrd: Volume | None,
+    disk: str | None,
+    kernel: str | None,
+    initrd: str | None,
 ) -> GuestSpec:
-    """Write a wish, whose volumes are made, as libvirt's definition.
+    """Write a wish as libvirt's definition.
 
     Args:
         wish: what was asked for.
         host: where the guest shall run.
         domain_type: libvirt's word for the kind of virtual machine: "kvm", "qemu".
-        disk: its disk, if it has one.
-        kernel: the kernel to boot directly, if it does.
-        initrd: that kernel's initial RAM disk, if it has one.
+        disk: the path of its disk, if it has one.
+        kernel: that of the kernel to boot directly, if it does.
+        initrd: that of the kernel's initial RAM disk, if it has one.
 
     Example:
-        >>> specify(wish, lab.host, domain_type="qemu", disk=disk, kernel=None, initrd=None)
+        >>> specify(wish, lab.host, domain_type="qemu", disk=path, kernel=None, initrd=None)
         GuestSpec(type='qemu', name='web', ...)
     """
     image, memory_mib = wish.image, _memory_mib(wish)
@@ -146,22 +146,22 @@ def specify(
         provenance=Provenance(
             image=image.name if image else None,
             digest=image.digest if image else None,
-            volumes=(disk.path,) if disk else (),
+            volumes=(disk,) if disk else (),
         ),
-        os_id=image.os_id if image else None,
+        os=OperatingSystem(id=image.os_id) if image and image.os_id else None,
         memory_mib=wish.max_memory_mib or memory_mib,
         current_memory_mib=memory_mib,
         vcpus=wish.vcpus,
         max_vcpus=max_vcpus(host),
         firmware="efi" if wish.firmware == "uefi" else None,
-        kernel=kernel.path if kernel else None,
-        initrd=initrd.path if initrd else None,
+        kernel=kernel,
+        initrd=initrd,
         cmdline=image.cmdline if image and kernel else None,
         boot=tuple(wish.boot),
         smbios_mode="sysinfo",
         smbios=SmbiosStrings(entries=tuple(strings)),
         cpu=_cpu(domain_type, host),
-        disks=(Disk(path=disk.path, target="vda"),) if disk else (),
+        disks=(Disk(path=disk, target="vda"),) if disk else (),
         interfaces=tuple(Interface(network=network) for network in wish.networks),
     )
 

@@ -10,8 +10,15 @@ from kvmlab.specs.devices import (
     Serial,
     Video,
 )
-from kvmlab.specs.guest import Cpu, CpuFeature, GuestSpec, Provenance, SmbiosStrings
-from kvmlab.specs.storage import VolumeSpec
+from kvmlab.specs.guest import (
+    Cpu,
+    CpuFeature,
+    GuestSpec,
+    OperatingSystem,
+    Provenance,
+    SmbiosStrings,
+)
+from kvmlab.specs.storage import PoolSpec, VolumeSpec
 
 __all__ = [
     "AgentChannel",
@@ -22,6 +29,8 @@ __all__ = [
     "GuestSpec",
     "Interface",
     "MemBalloon",
+    "OperatingSystem",
+    "PoolSpec",
     "Provenance",
     "Rng",
     "Serial",

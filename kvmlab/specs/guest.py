@@ -39,6 +39,18 @@ class Provenance(Element, tag="kvmlab:guest"):
 
 
 @dataclass(frozen=True)
+class OperatingSystem(Element, tag="libosinfo:libosinfo"):
+    """Which operating system is in the guest, where virt-manager looks for it.
+
+    Example:
+        >>> OperatingSystem(id="http://debian.org/debian/12").id
+        'http://debian.org/debian/12'
+    """
+
+    id: str | None = text("libosinfo:os/@id")
+
+
+@dataclass(frozen=True)
 class CpuFeature(Element, tag="feature"):
     """A CPU feature that is asked for or withheld by name.
 
@@ -95,7 +107,7 @@ class GuestSpec(Element, tag="domain"):
     name: str = text("name")
     uuid: str | None = text("uuid", None)
     provenance: Provenance | None = child(Provenance, "metadata")
-    os_id: str | None = text("metadata/libosinfo:libosinfo/libosinfo:os/@id", None)
+    os: OperatingSystem | None = child(OperatingSystem, "metadata")
     memory_mib: int = size("memory", "MiB")
     current_memory_mib: int | None = size("currentMemory", "MiB", None)
     max_vcpus: int = number("vcpu")

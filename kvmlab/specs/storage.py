@@ -1,4 +1,4 @@
-"""A storage volume as libvirt's ``<volume>`` element (https://libvirt.org/formatstorage.html)."""
+"""Storage pools and volumes as libvirt's XML (https://libvirt.org/formatstorage.html)."""
 
 from __future__ import annotations
 
@@ -25,3 +25,17 @@ class VolumeSpec(Element, tag="volume"):
     format: str | None = text("target/format/@type", "qcow2")
     backing_path: str | None = text("backingStore/path", None)
     backing_format: str | None = text("backingStore/format/@type", None)
+
+
+@dataclass(frozen=True)
+class PoolSpec(Element, tag="pool"):
+    """A place on the host where volumes are kept.
+
+    Example:
+        >>> PoolSpec(name="data", path="/srv/data").type
+        'dir'
+    """
+
+    type: str = text("@type", "dir")
+    name: str = text("name")
+    path: str | None = text("target/path")
