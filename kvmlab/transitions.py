@@ -59,6 +59,7 @@ class Transitions:
         self._seen: list[Transition] = []
         self._watch = lab.events.watch(guest=guest)
         self._state = self._read()
+        self._suspended_by_hand = self._state == "paused"
         self._follower = threading.Thread(
             target=self._follow, name=f"kvmlab-transitions-{guest}", daemon=True
         )
@@ -81,27 +82,26 @@ class Transitions:
         if (event.kind, event.detail) == ("suspended", "restored") and self._seen:
             # Saved while it was paused, it comes back paused.
             self._seen[-1] = (*self._seen[-1][:2], "paused")
-            self._state = "paused"
+            self._state, self._suspended_by_hand = "paused", True
             return
         action, after = _MEANINGS.get((event.kind, event.detail), ("", ""))
-        # A start and a restore end with a "resumed" too, and a save begins with a
-        # "suspended"; none of these is a step that somebody took.
+        # A start and a restore end with a "resumed" too; that is no step that somebody took.
         if not action or (action == "resume" and self._state != "paused"):
             return
-        if action == "suspend" and self._is_being_saved():
-            return
+        if action == "suspend":
+            self._suspended_by_hand = self._is_suspended_by_hand()
+        elif action == "managedsave" and self._state == "paused" and not self._suspended_by_hand:
+            # A save suspends the guest itself, at first.
+            self._state, _, _ = self._seen.pop()
         self._seen.append((self._state, action, after))
         self._state = after
 
-    def _is_being_saved(self) -> bool:
+    def _is_suspended_by_hand(self) -> bool:
         try:
             now = self._connection.lookupByName(self._guest).state()
         except libvirt.libvirtError:
             return False
-        return now in (
-            [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_SAVE],
-            [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_SAVED],
-        )
+        return bool(now == [libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER])
 
     def _read(self) -> str:
         try:

@@ -89,6 +89,10 @@ BOOT = [
             [*BOOT, ("suspended", "paused", SAVED), ("stopped", "saved", SAVED)],
             [("shut off", "start", "running"), ("running", "managedsave", "saved")],
         ),
+        (  # or even later
+            [*BOOT, ("suspended", "paused", RUNNING), ("stopped", "saved", RUNNING)],
+            [("shut off", "start", "running"), ("running", "managedsave", "saved")],
+        ),
         (
             [*BOOT, ("suspended", "paused", PAUSED), ("stopped", "saved", SAVED)],
             [
@@ -122,6 +126,7 @@ BOOT = [
         "boot",
         "save",
         "save, seen late",
+        "save, seen too late",
         "save of a paused guest",
         "restore",
         "restore of a paused guest",
