@@ -49,6 +49,10 @@ Host {hosts}
     LogLevel ERROR
 """
 
+# On a terminal virsh starts it, and it complains that there is no polkit to ask;
+# in a lab host nobody needs to be asked.
+POLKIT_AGENT = Path("/usr/bin/pkttyagent")
+
 
 def is_machine_root() -> bool:
     """Tell whether we are root of the machine, not only of a user namespace."""
@@ -83,6 +87,8 @@ def furnish(folders: Folders) -> None:
     _replace(folders, "nsswitch.conf", _nsswitch())
     _replace(folders, "resolv.conf", f"nameserver {NAMESERVER}\n")
     _cover_ssh_config(folders)
+    if POLKIT_AGENT.exists():
+        _mount("--bind", "/dev/null", POLKIT_AGENT)
 
 
 def open_network(folders: Folders) -> None:

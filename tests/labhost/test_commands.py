@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 
@@ -44,9 +45,8 @@ def test_exec_keeps_the_working_folder(person: Person) -> None:
 
 def test_exec_passes_the_terminal(person: Person) -> None:
     ours, theirs = pty.openpty()
-    process = person.start(
-        "exec", "--", "sh", "-c", "test -t 0 && tty", stdin=theirs, stdout=theirs
-    )
+    script = "test -t 0 && tty && virsh uri"
+    process = person.start("exec", "--", "sh", "-c", script, stdin=theirs, stdout=theirs)
     os.close(theirs)
     said = b""
     while True:
@@ -57,7 +57,7 @@ def test_exec_passes_the_terminal(person: Person) -> None:
         said += piece
     os.close(ours)
     assert process.wait(60) == 0
-    assert b"/dev/pts/" in said
+    assert re.fullmatch(rb"/dev/pts/\d+\s+qemu:///system\s+", said), said
 
 
 def test_dashes_of_the_command_are_its_own(person: Person) -> None:
