@@ -56,5 +56,5 @@ class Screenshot:
         # Not as a bare PNG, to which JupyterLab gives no alternative text.
         data = base64.b64encode(self.png).decode()
         alt = f"The screen of a guest, {self.width} by {self.height} pixels"
-        style = "max-width: 100%; border-radius: 4px"
+        style = "max-width: 100%; border: 1px solid #888; border-radius: 4px"
         return f'<img alt="{alt}" style="{style}" src="data:image/png;base64,{data}">'
