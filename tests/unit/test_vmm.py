@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import fcntl
 import inspect
 import os
 import signal
@@ -20,10 +21,13 @@ SUBTRACT = vmm.GUEST.replace(bytes.fromhex("01d8"), bytes.fromhex("29d8"))
 
 def kvm_opens() -> bool:
     """Whether this machine lets us make a virtual machine, found out without kvmlab."""
-    try:
-        os.close(os.open("/dev/kvm", os.O_RDWR))
-    except OSError:
-        return False
+    with contextlib.ExitStack() as at_end:
+        try:
+            kvm = os.open("/dev/kvm", os.O_RDWR)
+            at_end.callback(os.close, kvm)
+            at_end.callback(os.close, fcntl.ioctl(kvm, 0xAE01, 0))  # KVM_CREATE_VM
+        except OSError:
+            return False
     return True
 
 
