@@ -151,8 +151,10 @@ class Console:
             >>> console.expect(re.compile(r"login: $"))
             '...\\r\\nDebian GNU/Linux 12 web ttyS0\\r\\n\\r\\nweb login: '
         """
-        text = wanted if isinstance(wanted, re.Pattern) else re.compile(re.escape(wanted))
-        pattern = re.compile(text.pattern.encode(), text.flags & ~re.UNICODE)
+        if isinstance(wanted, re.Pattern):
+            pattern = re.compile(wanted.pattern.encode(), wanted.flags & ~re.UNICODE)
+        else:
+            pattern = re.compile(re.escape(wanted.encode()))
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while not (found := pattern.search(self._received)):
@@ -161,7 +163,7 @@ class Console:
                     raise self._closed(tail)
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise TimedOut(
-                        f"{text.pattern!r} did not appear on the console of guest {self._name!r} "
+                        f"{wanted!r} did not appear on the console of guest {self._name!r} "
                         f"in {timeout_s} s",
                         seen=tail,
                     )

@@ -134,9 +134,8 @@ class Watch:
             try:
                 event = self.next(deadline - time.monotonic())
             except TimedOut:
-                raise TimedOut(
-                    f"no event {' or '.join(kinds)!r} came in {timeout_s} s", seen=detail
-                ) from None
+                wanted = " or ".join(repr(kind) for kind in kinds)
+                raise TimedOut(f"no event {wanted} came in {timeout_s} s") from None
             if event.kind in kinds and detail in (None, event.detail):
                 return event
 

@@ -75,16 +75,18 @@ _ERRNO: dict[int, type[KvmlabError]] = {
     errno.EPERM: errors.Forbidden,
 }
 
-# What QEMU and qemu-img say, and which of two things is in the wrong state,
-# reaches us only as text.
+# What QEMU and qemu-img say, which of two things is in the wrong state, and whether it
+# is the driver that can't, reaches us only as text.
 _SAID: tuple[tuple[str, type[KvmlabError]], ...] = (
     (r"No space left on device|Disk quota exceeded", errors.NotEnoughDisk),
     (r"Cannot allocate memory", errors.NotEnoughMemory),
+    (r"unsupported flags", errors.NotSupported),
     (r"network '.*' is not active", errors.NetworkNotActive),
     (r"[Aa]ctive console session exists", errors.ConsoleBusy),
     (r"guest agent is not (connected|responding)", errors.AgentUnavailable),
 )
 _VAGUE = {
+    libvirt.VIR_ERR_INVALID_ARG,
     libvirt.VIR_ERR_INTERNAL_ERROR,
     libvirt.VIR_ERR_OPERATION_FAILED,
     libvirt.VIR_ERR_OPERATION_INVALID,

@@ -10,14 +10,14 @@ import libvirt
 from kvmlab.errors import GuestNotRunning, InvalidArgument, TimedOut, WrongState
 from kvmlab.handle import GuestHandle
 
-# Shutting down and rebooting number their modes alike (VIR_DOMAIN_REBOOT_* has the same values).
+# Shutting down and rebooting number their modes alike. Without one, libvirt's QEMU driver
+# asks the agent if it is there, and presses the button if that did not help.
 _MODES = {
-    "agent,acpi": libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT
-    | libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN,
+    None: 0,
     "agent": libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT,
     "acpi": libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN,
 }
-Mode = Literal["agent,acpi", "agent", "acpi"]
+Mode = Literal["agent", "acpi"]
 
 
 class Lifecycle(GuestHandle):
@@ -46,12 +46,12 @@ class Lifecycle(GuestHandle):
         with self._doing("start", self.name, *options):
             self._libvirt.createWithFlags(flags)
 
-    def shutdown(self, *, mode: Mode = "agent,acpi", timeout_s: float | None = 60) -> None:
+    def shutdown(self, *, mode: Mode | None = None, timeout_s: float | None = 60) -> None:
         """Ask the guest to shut down, and wait until it is off.
 
         Args:
-            mode: "agent" asks the guest agent, "acpi" presses the power button,
-                "agent,acpi" asks the agent and then presses the button if need be.
+            mode: "agent" asks the guest agent, "acpi" presses the power button; without
+                it, the agent is asked if it is there, and else the button is pressed.
             timeout_s: how long to wait; ``None`` asks and returns at once.
 
         Raises:
@@ -66,7 +66,7 @@ class Lifecycle(GuestHandle):
         """
         self._request("shutdown", self._libvirt.shutdownFlags, mode, "stopped", timeout_s)
 
-    def reboot(self, *, mode: Mode = "agent,acpi", timeout_s: float | None = 60) -> None:
+    def reboot(self, *, mode: Mode | None = None, timeout_s: float | None = 60) -> None:
         """Ask the guest to restart, and wait until it has begun to.
 
         Its memory is lost, its disks stay. `wait_ready` waits for it to be up again.
@@ -90,16 +90,17 @@ class Lifecycle(GuestHandle):
         self,
         verb: str,
         call: Callable[[int], object],
-        mode: Mode,
+        mode: Mode | None,
         awaited: str,
         timeout_s: float | None,
     ) -> None:
         if mode not in _MODES:
             raise InvalidArgument(
-                f"no mode to {verb} a guest", seen=mode, next_step=f"There is: {', '.join(_MODES)}"
+                f"no mode to {verb} a guest", seen=mode, next_step="There is: 'agent', 'acpi', None"
             )
+        options = ("--mode", mode) if mode else ()
         with self.lab.events.watch(guest=self.name) as watch:
-            with self._doing(verb, self.name, "--mode", mode):
+            with self._doing(verb, self.name, *options):
                 state = self._state()
                 if state == "shut off":
                     raise GuestNotRunning(f"{verb} {self.name}: the guest is off", seen=state)

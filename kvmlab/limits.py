@@ -68,7 +68,7 @@ def check_memory(memory_mib: int, host: Host, *, least_mib: int = 1) -> None:
     Example:
         >>> check_memory(256, lab.host)
     """
-    _check_count("memory_mib", memory_mib)
+    _check_count("memory_mib", memory_mib, 256)
     if memory_mib < least_mib:
         raise NotEnoughMemory(
             f"this image needs at least {least_mib} MiB of memory",
@@ -103,7 +103,7 @@ def check_vcpus(vcpus: int, host: Host) -> None:
     Example:
         >>> check_vcpus(2, lab.host)
     """
-    _check_count("vcpus", vcpus)
+    _check_count("vcpus", vcpus, 2)
     if vcpus > max_vcpus(host):
         raise NotEnoughCpus(
             f"this host has {host.vcpus} CPUs, enough for {max_vcpus(host)} virtual ones a guest",
@@ -123,15 +123,25 @@ def bytes_of_gib(what: str, size_gib: float) -> int:
         536870912
     """
     if isinstance(size_gib, bool) or not isinstance(size_gib, int | float):
-        raise InvalidArgument(f"{what} must be a number of GiB", seen=size_gib)
+        raise InvalidArgument(
+            f"{what} must be a number", seen=size_gib, next_step=f"Give GiB, such as {what}=10"
+        )
     if not 0 < size_gib < _MOST_GIB:
-        raise InvalidArgument(f"{what} must be above zero and below {_MOST_GIB} GiB", seen=size_gib)
+        raise InvalidArgument(
+            f"{what} must be above zero and below {_MOST_GIB} GiB",
+            seen=size_gib,
+            next_step=f"Give GiB, such as {what}=10",
+        )
     return int(size_gib * 2**30)
 
 
-def _check_count(what: str, value: int) -> None:
+def _check_count(what: str, value: int, example: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidArgument(f"{what} must be a whole number above zero", seen=value)
+        raise InvalidArgument(
+            f"{what} must be a whole number above zero",
+            seen=value,
+            next_step=f"Give one, such as {what}={example}",
+        )
 
 
 def _check_name(name: str, noun: str, longest: int) -> None:

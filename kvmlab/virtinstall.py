@@ -35,6 +35,9 @@ def define_commands(spec: GuestSpec, log: VirshLog) -> str:
         key, _, _ = element.tag.partition(":")
         words = ("--uri", NAMESPACES[key], "--key", key, "--set", _unprefixed(element), "--config")
         commands.append(log.virsh("metadata", spec.name, *words))
+    if spec.balloon and spec.balloon.stats_period_s:
+        period = ("--period", str(spec.balloon.stats_period_s), "--config")
+        commands.append(log.virsh("dommemstat", spec.name, *period))
     return "\n".join(commands)
 
 
@@ -50,7 +53,7 @@ def _options(spec: GuestSpec) -> list[tuple[str, str]]:
         ("machine", spec.machine or "q35"),
         ("memory", f"memory={spec.memory_mib},currentMemory={spec.current_memory_mib}"),
         ("vcpus", f"vcpus={spec.max_vcpus},vcpu.current={spec.vcpus}"),
-        ("cpu", ",".join([cpu.mode or "", *(f"disable={f.name}" for f in cpu.features)])),
+        ("cpu", ",".join([f"mode={cpu.mode}", *(f"disable={f.name}" for f in cpu.features)])),
         ("boot", ",".join([*spec.boot, *boot])),
         ("sysinfo", ",".join(["type=smbios", *_numbered("oemStrings.entry", strings)])),
         *(("disk", f"path={d.path},format={d.format},bus={d.bus}") for d in spec.disks),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kvmlab.definition import HOSTNAME_CREDENTIAL
 from kvmlab.errors import InvalidArgument, NotSupported
-from kvmlab.limits import bytes_of_gib, check_memory, check_name, check_vcpus, max_vcpus
+from kvmlab.limits import bytes_of_gib, check_memory, check_name, check_vcpus
 from kvmlab.specs import (
     Cpu,
     CpuFeature,
@@ -30,6 +30,11 @@ BootDevice = Literal["hd", "network", "cdrom"]
 
 _KEY_CREDENTIAL = "io.systemd.credential:ssh.authorized_keys.root="
 _BOOT_DEVICES = ("hd", "network", "cdrom")
+
+# Virtual CPUs can be plugged in up to this number. A kernel keeps memory for every one
+# that might come, so that more would eat up a small guest.
+_SOCKETS = 4
+
 _MEMORY_MIB = 512  # of a guest with no image to say what it needs
 
 
@@ -67,7 +72,13 @@ def check(wish: Wish, host: Host) -> None:
     memory_mib = _memory_mib(wish)
     check_memory(memory_mib, host, least_mib=wish.image.min_memory_mib if wish.image else 1)
     if wish.max_memory_mib is not None:
-        check_memory(wish.max_memory_mib, host, least_mib=memory_mib)
+        check_memory(wish.max_memory_mib, host)
+        if wish.max_memory_mib < memory_mib:
+            raise InvalidArgument(
+                "max_memory_mib can't be less than memory_mib",
+                seen=wish.max_memory_mib,
+                next_step=f"Ask for max_memory_mib={memory_mib} or more",
+            )
     check_vcpus(wish.vcpus, host)
     for what, value, choice in (
         ("firmware", wish.firmware, ("bios", "uefi")),
@@ -152,7 +163,7 @@ def specify(
         memory_mib=wish.max_memory_mib or memory_mib,
         current_memory_mib=memory_mib,
         vcpus=wish.vcpus,
-        max_vcpus=max_vcpus(host),
+        max_vcpus=max(wish.vcpus, _SOCKETS),
         firmware="efi" if wish.firmware == "uefi" else None,
         kernel=kernel,
         initrd=initrd,
