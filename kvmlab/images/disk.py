@@ -1,26 +1,24 @@
 """A bootable disk, put together without root: MBR, a FAT /boot with syslinux, an ext4 root.
 
-The first sector is the MBR: syslinux's first stage and the partition table. At 1 MiB
+The first sector is our own MBR (:mod:`kvmlab.images.mbr`). At 1 MiB
 begins partition 1, FAT, with syslinux, the kernel and the initrd; after it partition 2,
 ext4, the root: last, so that it can grow with the disk.
 """
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kvmlab.errors import ImageError
 from kvmlab.images import tree as trees
 from kvmlab.images.hosttools import require, run
+from kvmlab.images.mbr import BOOT_SECTOR, SECTOR, Partition, first_sector
 from kvmlab.images.tree import Tree
 
 MIB = 1 << 20
-SECTOR = 512
-_BOOT_START = MIB
-# Where Debian's and Ubuntu's syslinux-common has the first boot stage.
-_MBR_CODE = Path("/usr/lib/syslinux/mbr/mbr.bin")
+_RAW = "disk.raw"
+_BOOT_START = BOOT_SECTOR * SECTOR
 
 
 def require_tools() -> None:
@@ -29,8 +27,7 @@ def require_tools() -> None:
     Raises:
         ImageError: naming the packages to install.
     """
-    require("mke2fs", "debugfs", "mformat", "mcopy", "syslinux", "qemu-img",
-            files=[_MBR_CODE], file_package="syslinux-common")  # fmt: skip
+    require("mke2fs", "debugfs", "mformat", "mcopy", "syslinux", "qemu-img")
 
 
 def assemble(
@@ -56,60 +53,48 @@ def assemble(
     root_start = _BOOT_START + boot_mib * MIB
     size = root_start + root_mib * MIB
     with TemporaryDirectory(dir=disk.parent) as temporary:
-        raw = Path(temporary, "disk.raw")
-        with raw.open("wb") as file:
-            fat, linux = (_BOOT_START, boot_mib, 0x0C, True), (root_start, root_mib, 0x83, False)
-            file.write(_mbr(fat, linux))
+        folder = Path(temporary)
+        with (folder / _RAW).open("wb") as file:
+            fat = Partition(0x0C, BOOT_SECTOR, boot_mib * MIB // SECTOR, boot=True)
+            linux = Partition(0x83, root_start // SECTOR, root_mib * MIB // SECTOR)
+            file.write(first_sector(fat, linux))
             file.truncate(size)
-        _fat(raw, boot, Path(temporary, "boot"), boot_mib, time)
-        _ext4(raw, root, Path(temporary, "root"), (root_start, root_mib), uuid, time)
+        _fat(folder, boot, boot_mib, time)
+        _ext4(folder, root, root_start, root_mib, uuid, time)
         # Not compressed: the boot loader reads in small pieces, for each of which QEMU would
         # unpack a whole cluster, and a guest would start seconds later to save 35 MB.
-        run("qemu-img", "convert", "-O", "qcow2", raw, disk)
+        run("qemu-img", "convert", "-O", "qcow2", _RAW, disk.name, folder=folder)
+        (folder / disk.name).rename(disk)
     return size
 
 
-def _mbr(*partitions: tuple[int, int, int, bool]) -> bytes:
-    """Return the first sector; partitions are (start, MiB, type, whether to boot from it)."""
-    # Each entry: boot flag, where it starts and ends in cylinders, heads and sectors
-    # (unused since disks outgrew them: fe ff ff says "see the numbers that follow"),
-    # its type, its first sector and its number of sectors.
-    table = b"".join(
-        struct.pack("<B3sB3sII", 0x80 * boot, b"\xfe\xff\xff", kind, b"\xfe\xff\xff",
-                    start // SECTOR, mib * MIB // SECTOR)
-        for start, mib, kind, boot in partitions
-    )  # fmt: skip
-    code = _MBR_CODE.read_bytes()
-    return code.ljust(440, b"\0") + b"KVML\0\0" + table.ljust(64, b"\0") + b"\x55\xaa"
-
-
-def _fat(raw: Path, boot: Tree, folder: Path, mib: int, time: int) -> None:
+def _fat(folder: Path, boot: Tree, mib: int, time: int) -> None:
     """Make the FAT partition and put syslinux on it."""
-    dated = {"SOURCE_DATE_EPOCH": str(time), "MTOOLS_SKIP_CHECK": "1", "TZ": "UTC"}
-    partition = f"{raw}@@{_BOOT_START}"
-    run("mformat", "-i", partition, "-T", str(mib * MIB // SECTOR), "-H",
-        str(_BOOT_START // SECTOR), "-h", "255", "-s", "63", "-N", "4b564d4c", "-v", "BOOT", "::",
-        **dated)  # fmt: skip
-    folder.mkdir()
-    trees.write(boot, folder, time)
-    run("mcopy", "-i", partition, "-s", "-m", *sorted(folder.iterdir()), "::", **dated)
-    run("syslinux", "--install", "--offset", str(_BOOT_START), raw, **dated)
+    dated = {"SOURCE_DATE_EPOCH": str(time), "TZ": "UTC"}
+    partition = f"{_RAW}@@{_BOOT_START}"
+    run("mformat", "-i", partition, "-T", str(mib * MIB // SECTOR), "-H", str(BOOT_SECTOR),
+        "-h", "255", "-s", "63", "-N", "4b564d4c", "-v", "BOOT", "::",
+        folder=folder, **dated)  # fmt: skip
+    files = folder / "boot"
+    files.mkdir()
+    trees.write(boot, files, time)
+    names = [f"boot/{path.name}" for path in sorted(files.iterdir())]
+    run("mcopy", "-i", partition, "-s", "-m", *names, "::", folder=folder, **dated)
+    run("syslinux", "--install", "--offset", str(_BOOT_START), _RAW, folder=folder, **dated)
 
 
-def _ext4(
-    raw: Path, root: Tree, folder: Path, place: tuple[int, int], uuid: str, time: int
-) -> None:
+def _ext4(folder: Path, root: Tree, start: int, mib: int, uuid: str, time: int) -> None:
     """Make the root file system and fill it.
 
     Its blocks have the size large file systems use, as it may grow to be one.
     """
-    start, mib = place
-    folder.mkdir()
-    trees.write(root, folder, time)
-    fake_time = {"E2FSPROGS_FAKE_TIME": str(time), "SOURCE_DATE_EPOCH": str(time)}
+    files = folder / "root"
+    files.mkdir()
+    trees.write(root, files, time)
+    dated = {"E2FSPROGS_FAKE_TIME": str(time), "SOURCE_DATE_EPOCH": str(time)}
     run("mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", uuid, "-m", "0",
         "-b", "4096", "-E", f"offset={start},hash_seed={uuid},lazy_itable_init=0",
-        "-d", folder, raw, str(mib * MIB // 4096), **fake_time)  # fmt: skip
+        "-d", "root", _RAW, str(mib * MIB // 4096), folder=folder, **dated)  # fmt: skip
     # mke2fs took owners and times from files that are ours and new. In the guest
     # they are root's, and two builds of the same files should be the same.
     fields = {"uid": 0, "gid": 0} | dict.fromkeys(("atime", "ctime", "mtime", "crtime"), f"@{time}")
@@ -118,8 +103,8 @@ def _ext4(
         for path in ["", *trees.with_folders(root)]
         for field, value in fields.items()
     )
-    image = f"{raw}?offset={start}"
-    said = run("debugfs", "-w", "-f", "-", image, input_text=commands, **fake_time)
+    said = run("debugfs", "-w", "-f", "-", f"{_RAW}?offset={start}",
+               input_text=commands, folder=folder, **dated)  # fmt: skip
     complaints = [line for line in said.splitlines() if line and not line.startswith("debugfs")]
     if complaints:
         raise ImageError("debugfs could not set the owners of files", seen=complaints[0],

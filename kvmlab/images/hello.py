@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kvmlab.images import machinecode
 from kvmlab.images.image import Content, Progress
+from kvmlab.images.machinecode import Program, assembled
 
 MESSAGE = "Hello! I am 512 bytes, and this computer is all mine."
 
@@ -24,9 +26,7 @@ _LOADED_AT = 0x7C00
 # of the disk is a hole in the file.
 _DISK_BYTES = 2**20
 
-# The bytes, the instruction, what it is for. Jumps are relative to the next instruction;
-# a 16-bit number has its low byte first. The message starts right after the program.
-PROGRAM = (
+PROGRAM: Program = (
     ("31 c0", "xor ax, ax", "registers may hold anything at the start:"),
     ("8e d8", "mov ds, ax", "data is read from segment 0,"),
     ("8e d0", "mov ss, ax", "and so is the stack,"),
@@ -35,7 +35,7 @@ PROGRAM = (
     ("b8 03 00", "mov ax, 0x0003", "BIOS video call 0: text, 80 by 25,"),
     ("cd 10", "int 0x10", "which clears the screen"),
     ("be 31 7c", "mov si, message", ""),
-    # next:
+    # next: (0x7c12)
     ("ac", "lodsb", "the next character into al"),
     ("84 c0", "test al, al", "a zero ends the message"),
     ("74 16", "jz halt", ""),
@@ -44,7 +44,7 @@ PROGRAM = (
     ("b4 0e", "mov ah, 0x0e", "BIOS video call 14: write al on the screen"),
     ("cd 10", "int 0x10", ""),
     ("ba fd 03", "mov dx, 0x3fd", "the first serial port's state:"),
-    # wait:
+    # wait: (0x7c22)
     ("ec", "in al, dx", ""),
     ("a8 20", "test al, 0x20", "can it take a character?"),
     ("74 fb", "jz wait", ""),
@@ -52,11 +52,11 @@ PROGRAM = (
     ("b2 f8", "mov dl, 0xf8", "0x3f8, its data:"),
     ("ee", "out dx, al", "send the character"),
     ("eb e5", "jmp next", ""),
-    # halt:
+    # halt: (0x7c2d)
     ("fa", "cli", "nothing may wake us,"),
     ("f4", "hlt", "and the processor sleeps;"),
     ("eb fd", "jmp halt + 1", "should something, sleep again"),
-    # message:
+    # message: (0x7c31), right after the program
 )
 
 
@@ -67,20 +67,13 @@ def boot_sector() -> bytes:
         >>> boot_sector()[-2:].hex()
         '55aa'
     """
-    code = b"".join(bytes.fromhex(octets) for octets, _, _ in PROGRAM)
     message = MESSAGE.encode("ascii") + b"\r\n\0"
-    return (code + message).ljust(510, b"\0") + b"\x55\xaa"
+    return (assembled(PROGRAM) + message).ljust(510, b"\0") + b"\x55\xaa"
 
 
 def listing() -> str:
     """Return the program as an assembler would list it: address, bytes, instruction, comment."""
-    lines = []
-    address = _LOADED_AT
-    for octets, instruction, comment in PROGRAM:
-        line = f"{address:04x}  {octets:<9} {instruction:<16}"
-        lines.append(f"{line} ; {comment}" if comment else line.rstrip())
-        address += len(bytes.fromhex(octets))
-    return "\n".join(lines)
+    return machinecode.listing(PROGRAM, _LOADED_AT)
 
 
 class Hello:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 from kvmlab.errors import ImageError
@@ -26,14 +25,13 @@ PACKAGES = {
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def require(*tools: str, files: Sequence[Path] = (), file_package: str = "") -> None:
-    """Make sure that tools and files are there, before any work begins.
+def require(*tools: str) -> None:
+    """Make sure that tools are there, before any work begins.
 
     Raises:
         ImageError: naming all that is missing, and the packages to install.
     """
     missing = {tool: PACKAGES[tool] for tool in tools if not shutil.which(tool, path=_PATH)}
-    missing |= {str(file): file_package for file in files if not file.exists()}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         raise ImageError(
@@ -47,11 +45,13 @@ def environment(**extra: str) -> dict[str, str]:
     return os.environ | {"LC_ALL": "C.UTF-8", "PATH": _PATH} | extra
 
 
-def run(*command: str | Path, input_text: str = "", **extra: str) -> str:
+def run(*command: str | Path, folder: Path, input_text: str = "", **extra: str) -> str:
     """Run a tool to its end and return what it wrote.
 
     Args:
         command: the tool and its arguments.
+        folder: where to run it. File names without a folder in them are safest: mtools and
+            debugfs read more into a name than a path.
         input_text: its standard input.
         extra: further environment variables.
 
@@ -61,6 +61,7 @@ def run(*command: str | Path, input_text: str = "", **extra: str) -> str:
     require(str(command[0]))
     done = subprocess.run(
         command,
+        cwd=folder,
         input=input_text,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

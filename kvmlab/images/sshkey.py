@@ -66,7 +66,8 @@ def _make(key: Path) -> None:
     folder = Path(mkdtemp(prefix=".new-", dir=key.parent))
     try:
         new = folder / key.name
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "kvmlab", "-f", new)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "kvmlab", "-f", key.name,
+            folder=folder)  # fmt: skip
         os.replace(new.with_suffix(".pub"), key.with_suffix(".pub"))
         os.replace(new, key)
     finally:

@@ -60,6 +60,8 @@ CMDLINE = " ".join((
     # Where memory may be plugged in above 4 GiB, Linux sets 64 MiB of the first memory aside
     # for devices that can't reach it; 4 MiB (2048 pieces of 2 KiB) leave room for programs.
     "swiotlb=2048",
+    # The kernel's place in memory is always the same, for the MBR to clear it.
+    "nokaslr",
     # More than half of what the kernel executes before it starts /init is trying out its
     # own cryptography, and every page it hands out is cleared first. Both cost a guest
     # without hardware acceleration dearly, and protect nothing in a lab.
@@ -85,8 +87,8 @@ class Tiny:
     def fingerprint(self) -> str:
         """Return a digest of all that decides what is in the image, but Debian's updates."""
         digest = hashlib.sha256()
-        for source in (__file__, debian.__file__, disk.__file__, trees.__file__):
-            digest.update(Path(source).read_bytes())
+        for source in ("debian.py", "disk.py", "mbr.py", "tree.py", "tiny/__init__.py"):
+            digest.update(files("kvmlab.images").joinpath(source).read_bytes())
         for part in ("initrd", "root"):
             digest.update(trees.cpio(trees.from_package(files(__name__) / part)))
         return digest.hexdigest()
