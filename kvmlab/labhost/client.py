@@ -119,10 +119,8 @@ class Seat:
     def leave(self, tell: Tell | None = None) -> None:
         """Say goodbye; when we were the last, wait for the lab host's end."""
         try:
-            last = len(self.ask("status")["users"]) == 1
-            self.ask("bye")
-            self._sock.shutdown(socket.SHUT_WR)
-        except (LabHostError, OSError):
+            last = self.ask("bye")["last"]
+        except LabHostError:
             last = True
         if last:
             self.wait_until_over(tell)

@@ -42,7 +42,6 @@ class Lease:
     writer: asyncio.StreamWriter
     what: str = ""
     joined: bool = False
-    said_bye: bool = False
 
 
 class Supervisor:
@@ -168,24 +167,29 @@ class Supervisor:
             self.left(lease)
 
     def left(self, lease: Lease) -> None:
-        """One connection is gone; with the last user the lab host ends."""
-        if not lease.joined:
-            return
-        if not lease.said_bye:
+        """One connection is gone; a user who did not say goodbye has died."""
+        if lease.joined:
             _kill_processes_of(lease)
+            self.end_if_deserted()
+
+    def end_if_deserted(self) -> bool:
+        """With the last user the lab host ends; tell whether it does."""
         if not any(each.joined for each in self.leases.values()):
             self.over.set()
+        return self.over.is_set()
 
     def answer(self, lease: Lease, message: wire.Message) -> wire.Message:
         """Do what a message asks and return the reply."""
         match message.get("op"):
+            case "join" if self.over.is_set():
+                return _failure(LabHostError("this lab host is about to end"))
             case "join":
                 lease.joined = True
                 lease.what = str(message.get("what", ""))
                 return {"environment": {**_inside(self.folders), LEASE_VARIABLE: str(lease.number)}}
             case "bye":
-                lease.said_bye = True
-                return {}
+                lease.joined = False
+                return {"last": self.end_if_deserted()}
             case "status":
                 return self.status()
             case "jupyter":

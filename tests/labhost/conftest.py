@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from people import Person, myself, ordinary_user
-from traces import Traces
+from traces import traces
 
 from kvmlab.home import home
 from kvmlab.labhost import client
@@ -32,10 +32,10 @@ def person(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setenv("KVMLAB_HOME", str(lab_home))
     if who.become:
         shutil.chown(lab_home, who.name, who.name)
-    traces = Traces.taken()
+    before = traces(lab_home)
     yield replace(who, lab_home=lab_home)
     client.shut_down()
-    left = Traces.taken().beyond(traces)
+    left = traces(lab_home) - before
     # Some files belong to users of the lab host's own; root may remove them all.
     into = [] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--map-auto"]
     os.spawnvp(os.P_WAIT, [*into, "rm"][0], [*into, "rm", "-rf", str(lab_home)])

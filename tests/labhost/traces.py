@@ -5,41 +5,31 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 
-@dataclass(frozen=True)
-class Traces:
-    """Namespaces other than ours, supervisors, mounts, interfaces."""
+def traces(lab_home: Path) -> set[str]:
+    """Return what is there of one lab's host: processes, mounts, and any bridge or tap.
 
-    found: frozenset[str]
-
-    @classmethod
-    def taken(cls) -> Traces:
-        found = set()
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
-                namespace = os.readlink(process / "ns/pid")
-            except OSError:
-                continue  # it ended, or is none of our business
-            if b"kvmlab.labhost.supervisor" in words:
-                found.add(f"supervisor {process.name}")
-            if namespace != os.readlink("/proc/self/ns/pid"):
-                found.add(f"process in {namespace}")
-        found |= {f"mount {line}" for line in _mounts()}
-        found |= {f"interface {each['ifname']}" for each in _json("ip", "-json", "link")}
-        return cls(frozenset(found))
-
-    def beyond(self, before: Traces) -> set[str]:
-        """Return what is here now and was not before."""
-        return set(self.found - before.found)
-
-
-def _mounts() -> list[str]:
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [line.split()[4] for line in lines]
+    A process belongs to it that has the lab's folder in its environment or command
+    line, or is in a PID namespace with one that has.
+    """
+    mark = str(lab_home).encode()
+    marked, namespace_of = set(), {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            namespace_of[process.name] = os.readlink(process / "ns/pid")
+            if mark in (process / "cmdline").read_bytes() + (process / "environ").read_bytes():
+                marked.add(process.name)
+        except OSError:
+            continue  # it ended, or is none of our business
+    theirs = {namespace_of[each] for each in marked} - {os.readlink("/proc/self/ns/pid")}
+    inside = {each for each, namespace in namespace_of.items() if namespace in theirs}
+    found = {f"process {each}" for each in marked | inside}
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    found |= {f"mount {line}" for line in mounts if str(lab_home) in line}
+    links = {str(each["ifname"]) for each in _json("ip", "-json", "link")}
+    return found | {f"interface {each}" for each in links if each.startswith(("virbr", "vnet"))}
 
 
 def _json(*command: str) -> list[dict[str, object]]:
@@ -61,7 +51,7 @@ def network_state() -> dict[str, str]:
             address.pop("preferred_life_time", None)
     rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=False)
     settings = subprocess.run(
-        ["sysctl", "-a", "--pattern", "^(net|kernel|vm)\\."],
+        ["sysctl", "-a", "--pattern", "^(net\\.|kernel\\.(host|domain)name)"],
         capture_output=True,
         text=True,
         check=False,
