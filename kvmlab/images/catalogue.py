@@ -2,7 +2,7 @@
 
     images/
         .lock                   held by whoever builds
-        .building-XXXX/         an image being made; only ever a left-over if not locked
+        .building-XXXX/         an image being made; a left-over unless the lock is held
         3f0c9a7e51d24b86/       an image, named by the first 16 digits of its digest
             SHA256SUMS          what its files must hash to, as `sha256sum -c` reads it
             image.json          what it is: its name, the recipe's fingerprint, its fields
@@ -163,11 +163,11 @@ class Catalogue(Mapping[str, Image]):
                     return image
                 for leftover in self.folder.glob(".building-*"):
                     shutil.rmtree(leftover, ignore_errors=True)
-                folder = Path(mkdtemp(prefix=".building-", dir=self.folder))
+                work = Path(mkdtemp(prefix=".building-", dir=self.folder))
                 try:
-                    self._make(name, recipe, folder, report)
+                    self._make(name, recipe, work, report)
                 finally:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    shutil.rmtree(work, ignore_errors=True)
         except OSError as problem:
             full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
             raise ImageError(
@@ -182,8 +182,10 @@ class Catalogue(Mapping[str, Image]):
         assert image, "what was just built is found"
         return image
 
-    def _make(self, name: str, recipe: Recipe, folder: Path, report: Progress) -> None:
-        """Build into ``folder`` and rename that into its place."""
+    def _make(self, name: str, recipe: Recipe, work: Path, report: Progress) -> None:
+        """Build in the folder ``work`` and rename the outcome into its place."""
+        folder = work / "image"
+        folder.mkdir()
         content = recipe.build(folder, report)
         about = {"name": name, "recipe": recipe.fingerprint(), "content": asdict(content)}
         (folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
@@ -198,8 +200,8 @@ class Catalogue(Mapping[str, Image]):
         if place.exists() and _sums(place) == sums:
             os.utime(place / _SUMS)  # the same image again: now it is the newest
             return
-        if place.exists():  # spoilt: move it away; our clean-up or the next one removes it
-            place.rename(f"{folder}-spoilt")
+        if place.exists():  # and is spoilt
+            place.rename(work / "spoilt")
         folder.rename(place)
 
     @contextmanager

@@ -3,7 +3,7 @@
 When a PC starts, its BIOS reads the first sector of the disk to address 0x7c00, checks
 that it ends in 55 aa, and jumps there: 16-bit real mode, no memory protection, nothing
 running but this. What it does is written in :data:`PROGRAM`, the bytes beside the
-assembler they stand for (checked against a disassembler in the tests).
+assembler they stand for.
 """
 
 from __future__ import annotations

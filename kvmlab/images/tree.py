@@ -98,6 +98,7 @@ def with_folders(tree: Tree) -> Tree:
 def write(tree: Tree, folder: Path, time: int) -> None:
     """Write ``tree`` into the existing ``folder``, all dated ``time`` (seconds since 1970)."""
     full = with_folders(tree)
+    folder.chmod(0o755)
     for path, node in full.items():
         place = folder / path
         if stat.S_ISDIR(node.mode):

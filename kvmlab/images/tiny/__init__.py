@@ -24,6 +24,7 @@ SUITE = "bookworm"
 PACKAGES = (
     "linux-image-cloud-amd64", "busybox-static", "dash", "bash", "qemu-guest-agent", "dropbear-bin",
     "iproute2", "e2fsprogs", "util-linux", "pciutils",
+    "systemd-boot-efi",
 )  # fmt: skip
 
 # The programs of those packages that go into the guest; libraries follow by need.
@@ -70,15 +71,26 @@ CMDLINE = " ".join((
 # All files are dated so, for builds to be the same: Debian 12's release.
 TIME = 1686355200
 
+# Two boot loaders, each with its configuration: syslinux for a BIOS, systemd-boot for UEFI.
+_UEFI_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
 _LIBRARIES = "usr/lib/x86_64-linux-gnu/*.so*"
 _SONAME = re.compile(rb"\0((?:lib|ld-)[\w.+-]+\.so(?:\.\d+)*)(?=\0)")
-_SYSLINUX = f"""\
+_LOADER_FILES = {
+    "syslinux.cfg": f"""\
 default tiny
 label tiny
     linux vmlinuz
     initrd initrd
     append {CMDLINE}
-"""
+""",
+    "loader/loader.conf": "timeout 0\n",
+    "loader/entries/tiny.conf": f"""\
+title tiny
+linux /vmlinuz
+initrd /initrd
+options {CMDLINE}
+""",
+}
 
 
 class Tiny:
@@ -105,8 +117,9 @@ class Tiny:
         boot = {
             "vmlinuz": kernel,
             "initrd": initrd,
-            "syslinux.cfg": Node(trees.FILE, _SYSLINUX.encode()),
+            "EFI/BOOT/BOOTX64.EFI": packages[_UEFI_LOADER],
         }
+        boot |= {path: Node(trees.FILE, text.encode()) for path, text in _LOADER_FILES.items()}
         for name in ("vmlinuz", "initrd"):
             (folder / name).write_bytes(boot[name].content)
         size = disk.assemble(
@@ -131,7 +144,7 @@ class Tiny:
 def _wanted(path: str) -> bool:
     """Tell whether a file from the packages may be needed."""
     return (
-        path in PROGRAMS
+        path in (*PROGRAMS, _UEFI_LOADER)
         or path.startswith("boot/vmlinuz-")
         or fnmatchcase(path, _LIBRARIES)
         or (path.startswith("usr/lib/modules/") and path.endswith(".ko"))
