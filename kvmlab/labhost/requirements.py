@@ -27,6 +27,7 @@ PROGRAMS = {
     "ip": "iproute2",
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "mount": "mount",
     "ssh-keygen": "openssh-client",
 }
 MEMORY_MIB = 1024
