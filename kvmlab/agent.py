@@ -38,7 +38,9 @@ _ANSWER_S = 30
 _PING_S = 5
 
 _UNTIL = "until {} 2>/dev/null; do sleep 1; done"
-_STATUS_OF_PID = """ '{"execute": "guest-exec-status", "arguments": {"pid": '"$pid"'}}'"""
+_RUN = '''pid=$({} | grep -o '[0-9]*')
+until status=$(%s '{"execute": "guest-exec-status", "arguments": {"pid": '"$pid"'}}')
+  echo "$status" | grep -q '"exited":true'; do sleep 1; done; echo "$status"'''
 
 _SOURCES = {
     "agent": libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,
@@ -184,8 +186,7 @@ class Inside(GuestHandle):
             arguments["input-data"] = base64.b64encode(data).decode()
         spelt = command if isinstance(command, str) else shlex.join(command)
         start = _spell("guest-exec", **arguments)
-        status = self.lab.virsh_log.virsh("qemu-agent-command", self.name) + _STATUS_OF_PID
-        script = f"pid=$({{}} | grep -o '[0-9]*')\n{status}"
+        script = _RUN % self.lab.virsh_log.virsh("qemu-agent-command", self.name)
         with self._doing("qemu-agent-command", self.name, start, script=script):
             try:
                 pid = self._agent("guest-exec", **arguments)["pid"]

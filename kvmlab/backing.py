@@ -26,7 +26,6 @@ def ensure_volume(pool: Pool, name: str, source: Path, progress: Progress | None
         >>> ensure_volume(pool, "kvmlab-tiny-3fa9c2d17b60.qcow2", image.disk, None)
     """
     with _one_at_a_time():
-        pool.refresh()
         volume = pool.volumes.get(name)
         if volume and volume.begins_like(source):
             return
@@ -38,8 +37,6 @@ def ensure_volume(pool: Pool, name: str, source: Path, progress: Progress | None
         except BaseException:
             volume.delete()
             raise
-        # libvirt looks at what was uploaded only when it refreshes the pool.
-        pool.refresh()
 
 
 def upload_commands(pool: Pool, name: str, source: Path) -> list[str]:

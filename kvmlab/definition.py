@@ -123,7 +123,8 @@ class Definition(GuestHandle):
             if self._libvirt.snapshotNum():
                 flags |= libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
                 options.append("--snapshots-metadata")
-            if GuestSpec.from_xml(self._libvirt.XMLDesc()).nvram:
+            spec = GuestSpec.from_xml(self._libvirt.XMLDesc())
+            if spec.nvram or spec.firmware == "efi":  # which of the two is told, varies
                 flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
                 options.append("--nvram")
             with self._doing("undefine", self.name, *options):

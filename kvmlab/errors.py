@@ -23,6 +23,7 @@ next step a person can take.
     │   ├── GuestAlreadyRunning
     │   ├── GuestNotRunning
     │   ├── ConsoleBusy           somebody else has the guest's console open
+    │   ├── PoolBusy              a volume is being made in the storage pool
     │   └── NetworkNotActive
     ├── NotEnough                 the host has less than was asked for
     │   ├── NotEnoughMemory
@@ -184,6 +185,12 @@ class ConsoleBusy(WrongState):
     """Somebody else has the guest's console open."""
 
     advice = "Close it there, or take it: guest.console(force=True)"
+
+
+class PoolBusy(WrongState):
+    """A volume is being made in the storage pool, which must not be looked through then."""
+
+    advice = "Try again in a moment"
 
 
 class NetworkNotActive(WrongState):

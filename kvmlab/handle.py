@@ -26,8 +26,13 @@ from kvmlab.virsh import Action, Commands
 if TYPE_CHECKING:
     from kvmlab.lab import Lab
 
-# The virsh words for what only a guest that is off can do.
-_NEEDS_OFF = ("start ", "domrename ", "managedsave-remove ")
+# What only a guest that is off, or only one that runs, can do. Drivers differ in the code
+# and in the words by which they refuse.
+_NEEDS_OFF = {"start", "domrename"}
+_NEEDS_RUNNING = {
+    *("suspend", "resume", "destroy", "reboot", "reset", "shutdown", "managedsave"),
+    *("setmem", "setvcpus", "screenshot", "console", "qemu-agent-command", "domifaddr"),
+}
 
 
 class Handle:
@@ -98,7 +103,7 @@ class GuestHandle(Handle):
         return state_word(self._libvirt.state()[0])
 
     def _explain(self, error: libvirt.libvirtError, doing: str) -> KvmlabError:
-        """Name the state where it is the reason; drivers differ in how they tell it."""
+        """Name the state where it is the reason."""
         problem = super()._explain(error, doing)
         if isinstance(problem, GuestNotFound):
             return GuestNotFound(f"{doing}: the guest is no longer there")
@@ -108,10 +113,10 @@ class GuestHandle(Handle):
             state = self._state()
         except libvirt.libvirtError:
             return problem
-        running = state not in ("shut off", "crashed")
-        if doing.startswith(_NEEDS_OFF) and running:
+        verb, running = doing.split()[0], state not in ("shut off", "crashed")
+        if verb in _NEEDS_OFF and running:
             return GuestAlreadyRunning(problem.happened, seen=state)
-        if not doing.startswith(_NEEDS_OFF) and not running:
+        if verb in _NEEDS_RUNNING and not running:
             return GuestNotRunning(problem.happened, seen=state)
         return problem
 

@@ -83,6 +83,7 @@ _SAID: tuple[tuple[str, type[KvmlabError]], ...] = (
     (r"unsupported flags", errors.NotSupported),
     (r"network '.*' is not active", errors.NetworkNotActive),
     (r"[Aa]ctive console session exists", errors.ConsoleBusy),
+    (r"pool .* has asynchronous jobs running", errors.PoolBusy),
     (r"guest agent is not (connected|responding)", errors.AgentUnavailable),
 )
 _VAGUE = {

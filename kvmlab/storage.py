@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvmlab.errors import PoolNotFound
+from kvmlab.errors import PoolBusy, PoolNotFound
 from kvmlab.handle import Collection, Handle
 from kvmlab.specs import PoolSpec
 from kvmlab.volumes import Volumes
+from kvmlab.waiting import attempts
 
 if TYPE_CHECKING:
     from kvmlab.lab import Lab
+
+_BUSY_S = 60.0  # an image is copied in far less
 
 
 class Pool(Handle):
@@ -84,11 +87,21 @@ class Pool(Handle):
     def refresh(self) -> None:
         """Look again at what is in the pool; files that others made are then seen.
 
+        Raises:
+            PoolBusy: volumes are being made in it, again and again.
+
         Example:
             >>> lab.pools["default"].refresh()
         """
-        with self._doing("pool-refresh", self.name, question=True):
-            self._libvirt.refresh()
+        # libvirt has no event for "the volume is made".
+        for _ in attempts(_BUSY_S):
+            try:
+                with self._doing("pool-refresh", self.name, question=True):
+                    self._libvirt.refresh()
+                return
+            except PoolBusy as error:
+                problem = error
+        raise problem
 
     def __repr__(self) -> str:
         return f"<Pool {self.name}>"

@@ -46,6 +46,8 @@ def _options(spec: GuestSpec) -> list[tuple[str, str]]:
     cpu = spec.cpu or Cpu(mode="maximum")
     boot = ["uefi"] if spec.firmware else []
     boot += [f"{key}={value}" for key, value in _direct_boot(spec)]
+    disks = [("disk", f"path={d.path},format={d.format},bus={d.bus}") for d in spec.disks]
+    networks = [("network", f"network={i.network},model={i.model}") for i in spec.interfaces]
     strings = spec.smbios.entries if spec.smbios else ()
     return [
         ("osinfo", "detect=off,require=off"),
@@ -56,8 +58,8 @@ def _options(spec: GuestSpec) -> list[tuple[str, str]]:
         ("cpu", ",".join([f"mode={cpu.mode}", *(f"disable={f.name}" for f in cpu.features)])),
         ("boot", ",".join([*spec.boot, *boot])),
         ("sysinfo", ",".join(["type=smbios", *_numbered("oemStrings.entry", strings)])),
-        *(("disk", f"path={d.path},format={d.format},bus={d.bus}") for d in spec.disks),
-        *(("network", f"network={i.network},model={i.model}") for i in spec.interfaces),
+        *(disks or [("disk", "none")]),
+        *(networks or [("network", "none")]),
         *(("channel", f"unix,target.type=virtio,target.name={c.name}") for c in spec.channels),
         *(("graphics", f"{g.type},listen={g.listen}") for g in spec.graphics),
         *(("video", v.model) for v in spec.video),
