@@ -10,9 +10,11 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO
 
 from kvmlab.errors import ImageError
 from kvmlab.images.hosttools import environment, failure, require
@@ -30,6 +32,10 @@ _STAGES = {
     "I: extracting archives": ("unpacking Debian packages", 0.7),
     "I: creating tarball": ("picking files from the packages", 0.9),
 }
+# Run by a shell in a process group of its own. Told to end, it tells all of the group, as
+# Ctrl-C would, and waits until mmdebstrap has removed what it made. setpriv has the kernel
+# tell it when we are gone, even by kill -9.
+_SUPERVISE = """trap 'trap : TERM; kill -TERM 0; wait' TERM; "$@" & wait $!"""
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -48,39 +54,43 @@ def fetch(
         ImageError: mmdebstrap is missing or failed, or too little disk space.
     """
     require("mmdebstrap")
-    # setpriv has the kernel end mmdebstrap when we are gone, even by kill -9;
-    # it then removes its own temporary folder.
     command = [
-        *("setpriv", "--pdeathsig", "TERM", "--"),
+        *("setpriv", "--pdeathsig", "TERM", "sh", "-c", _SUPERVISE, "sh"),
         *("mmdebstrap", "--verbose", "--variant=extract", "--architectures=amd64"),
         *("--format=tar", f"--include={','.join(packages)}", suite, "-"),
     ]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(TMPDIR=_room()),
-    ) as process:
+    log: list[str] = []
+    with (
+        TemporaryDirectory(prefix="kvmlab-packages-", dir=_room()) as temporary,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+            env=environment(TMPDIR=temporary),
+        ) as process,
+        ThreadPoolExecutor(1) as reader,
+    ):
         assert process.stdout
         assert process.stderr
-        log: list[str] = []
-        reader = threading.Thread(target=_follow, args=(process.stderr, log, progress))
-        reader.start()
+        Path(temporary).chmod(0o755)  # an ordinary user's mmdebstrap has other user ids, too
+        tree = reader.submit(_read, process.stdout, wanted)
         try:
-            tree = from_tar(process.stdout, wanted)
-        except Exception as problem:
-            # A failed mmdebstrap ends its stream early: its own words say why.
-            process.terminate()
-            reader.join()
-            raise failure("mmdebstrap", process.wait(), "".join(log)) from problem
-        except BaseException:  # Ctrl-C: leave nothing running
+            _follow(process.stderr, log, progress)
+            process.wait()
+        except BaseException:  # Ctrl-C, say: leave nothing running
             process.terminate()
             raise
-        reader.join()
     if process.returncode:
-        raise failure("mmdebstrap", process.returncode, "".join(log))
-    return tree
+        raise failure("mmdebstrap", process.returncode, "".join(log)) from tree.exception()
+    return tree.result()
+
+
+def _read(archive: IO[bytes], wanted: Callable[[str], bool]) -> Tree:
+    """Read the files; if that fails, close the pipe, for mmdebstrap not to wait for us."""
+    with archive:
+        return from_tar(archive, wanted)
 
 
 def _room() -> str:

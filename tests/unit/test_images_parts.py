@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import select
 import shutil
 import stat
 import struct
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import NamedTuple
@@ -126,6 +129,27 @@ class TestFetch:
         self.fake(tmp_path, monkeypatch, script)
         with pytest.raises(ImageError, match=r"(?s)No space left.*Free some disk space"):
             debian.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
+
+    def test_kill_ends_mmdebstrap_too(self, tmp_path: Path) -> None:
+        script = f"#!/bin/sh\necho 'I: I am' $$ >&2\nexec sleep 1000 > '{tmp_path}/sleeps'\n"
+        (tmp_path / "mmdebstrap").write_text(script)
+        (tmp_path / "mmdebstrap").chmod(0o755)
+        program = (
+            "from kvmlab.images import debian; debian._STAGES['I: I am'] = ('', 0.5);"
+            "debian.fetch('stable', ['one'], bool, lambda *said: print(said, flush=True))"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TMPDIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout
+        process.stdout.readline()
+        (shell,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        ended = os.pidfd_open(int(shell))
+        process.kill()
+        process.wait()
+        assert select.select([ended], [], [], 60)[0]
 
     def test_missing_tools_are_named_with_their_packages(
         self, monkeypatch: pytest.MonkeyPatch
