@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -80,11 +81,12 @@ class Console:
         self._stream.eventUpdateCallback(_READ)
 
     def _end(self) -> None:
-        """Let the stream go; its callback must go first."""
+        """Let the stream go; its callback must go first. A broken stream refuses even that."""
         if self._open:
             self._open = False
-            self._stream.eventRemoveCallback()
-            self._stream.abort()
+            for let_go in (self._stream.eventRemoveCallback, self._stream.abort):
+                with suppress(libvirt.libvirtError):
+                    let_go()
 
     @property
     def is_open(self) -> bool:
@@ -180,7 +182,7 @@ class Console:
         Example:
             >>> console.close()
         """
-        with self._changed, translated(f"console {self._name}"):
+        with self._changed:
             self._end()
             self._changed.notify_all()
 

@@ -185,6 +185,23 @@ class TestConsole:
             with pytest.raises(errors.ConsoleClosed):
                 deed()
 
+    def test_ends_where_the_stream_breaks(
+        self,
+        console: Console,
+        stream: Stream,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise libvirt.libvirtError("stream had I/O failure")
+
+        for name in ("recv", "abort", "eventRemoveCallback"):
+            monkeypatch.setattr(stream, name, fail)
+        stream.bring()
+        with pytest.raises(errors.ConsoleClosed):
+            console.expect("more", timeout_s=0)
+        assert capfd.readouterr() == ("", "")
+
     def test_lets_go_of_its_callback_first_and_once(self, console: Console, stream: Stream) -> None:
         with console:
             pass
