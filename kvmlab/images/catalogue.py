@@ -4,14 +4,15 @@
         .lock                   held by whoever builds
         .building-XXXX/         an image being made; a left-over unless the lock is held
         3f0c9a7e51d24b86/       an image, named by the first 16 digits of its digest
-            SHA256SUMS          what its files must hash to, as `sha256sum -c` reads it
-            image.json          what it is: its name, the recipe's fingerprint, its fields
             disk.qcow2 ...      its files
+            SHA256SUMS          what they must hash to, as `sha256sum -c` reads it
+            image.json          what they are: the image's name, recipe and fields
 
-The digest is the sha256 of ``SHA256SUMS``, which has one line for every other file.
-So it covers all content, and anyone can check it: ``sha256sum -c SHA256SUMS`` and
-``sha256sum SHA256SUMS``. A folder gets its name by one rename when it is complete and
-on disk: there is no index that could disagree, and never half an image.
+The digest is the sha256 of ``SHA256SUMS``, which has one line for each of the image's
+files, sorted by name. So it covers all content, whoever built it, and anyone can check
+it: ``sha256sum -c SHA256SUMS`` and ``sha256sum SHA256SUMS``. A folder gets its name by
+one rename when it is complete and on disk: there is no index that could disagree, and
+never half an image.
 
 A newer kvmlab whose recipe changed builds anew beside the old image, which stays for
 the guests that were made from it.
@@ -187,10 +188,10 @@ class Catalogue(Mapping[str, Image]):
         folder = work / "image"
         folder.mkdir()
         content = recipe.build(folder, report)
-        about = {"name": name, "recipe": recipe.fingerprint(), "content": asdict(content)}
-        (folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         sums = _sums(folder)
         (folder / _SUMS).write_text(sums)
+        about = {"name": name, "recipe": recipe.fingerprint(), "content": asdict(content)}
+        (folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         for path in folder.iterdir():
             path.chmod(0o444)
             with path.open("rb") as file:
@@ -198,7 +199,9 @@ class Catalogue(Mapping[str, Image]):
         folder.chmod(0o755)
         place = self.folder / _digest(sums)[:16]
         if place.exists() and _sums(place) == sums:
-            os.utime(place / _SUMS)  # the same image again: now it is the newest
+            # The same image again, perhaps by another recipe: now it is the newest.
+            os.utime(place / _SUMS)
+            (folder / _ABOUT).replace(place / _ABOUT)
             return
         if place.exists():  # and is spoilt
             place.rename(work / "spoilt")
@@ -217,10 +220,10 @@ class Catalogue(Mapping[str, Image]):
 
 
 def _sums(folder: Path) -> str:
-    """Return the text ``SHA256SUMS`` should have for the files that are there."""
+    """Return the text ``SHA256SUMS`` should have, for the files that are there now."""
     lines = []
     for path in sorted(folder.iterdir()):
-        if path.name != _SUMS:
+        if path.name not in (_SUMS, _ABOUT):
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             lines.append(f"{digest}  {path.name}\n")

@@ -139,6 +139,18 @@ class TestCatalogue:
         assert old.disk.read_text() == "old"
         assert [verdict.ok for verdict in newer.verify()] == [True, True]
 
+    def test_same_content_is_the_same_image(self, tmp_path: Path) -> None:
+        class Changed(Fake):
+            def fingerprint(self) -> str:
+                return "another recipe, to the same effect"
+
+        old = Catalogue(tmp_path, {"fake": Fake()})["fake"]
+        newer = Catalogue(tmp_path, {"fake": Changed()})
+        assert not newer.is_built("fake")
+        assert newer["fake"] == old
+        assert newer.is_built("fake")
+        assert len(newer.verify()) == 1
+
     def test_build_builds_again(self, tmp_path: Path) -> None:
         recipe = Fake()
         catalogue = Catalogue(tmp_path, {"fake": recipe})
