@@ -58,6 +58,7 @@ STYLE = """<style>
 .kvmlab-control textarea { width: 100%; font-family: var(--jp-code-font-family, monospace);
   font-size: var(--jp-code-font-size, 13px); line-height: 1.4; }
 .kvmlab-control .widget-label { color: inherit; }
+.kvmlab-control .widget-html-content { line-height: 1.5; }
 .kvmlab-card table { line-height: 1.6; }
 .kvmlab-card th { text-align: left; font-weight: normal; padding: 0 18px 0 0;
   color: var(--jp-ui-font-color2, #55606e); }
