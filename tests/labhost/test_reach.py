@@ -17,7 +17,8 @@ import kvmlab
 guest = kvmlab.connect().guests.create("reach", image="tiny", networks=["default"])
 guest.start()
 guest.wait_ready()
-print(guest.run(f"wget -T 20 -qO- {sys.argv[1]}").stdout)
+guest.wait_address()
+print(guest.run(f"wget -qO- {sys.argv[1]}").stdout)
 """
 
 
