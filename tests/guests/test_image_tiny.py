@@ -186,6 +186,13 @@ def test_smallest_guest(image: Image, tmp_path: Path) -> None:
         assert _root_is_clean(guest.disk)
 
 
+def test_starts_from_uefi_firmware(image: Image, tmp_path: Path) -> None:
+    options = ("-bios", "/usr/share/ovmf/OVMF.fd", "-m", "256", "-machine", "q35")
+    with machine(image, tmp_path, *options, "-device", "virtio-blk-pci,drive=disk") as guest:
+        guest.login("tiny")
+        assert guest.sh("ls -d /sys/firmware/efi") == "/sys/firmware/efi"
+
+
 def test_hello_says_its_line_on_screen_and_serial_port(tmp_path: Path) -> None:
     image = Catalogue()["hello"]
     options = ("-m", str(image.min_memory_mib), "-device", "virtio-blk-pci,drive=disk")

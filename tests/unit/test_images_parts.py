@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from kvmlab.errors import ImageError
-from kvmlab.images import debian, hello, hosttools, mbr, tiny, tree
+from kvmlab.images import debian, hello, hosttools, mbr, picking, tiny, tree
 from kvmlab.images.machinecode import Program, assembled, listing
 from kvmlab.images.tree import FILE, PROGRAM, Node, link
 
@@ -213,7 +213,7 @@ class TestMachineCode:
         assert struct.unpack_from("<II", sector, 446 + 8) == (2048, 100)
 
 
-class TestModules:
+class TestPicking:
     def test_what_must_be_loaded_first_comes_last(self) -> None:
         folder = "usr/lib/modules/6.1/kernel"
         packages = {
@@ -222,12 +222,32 @@ class TestModules:
             f"{folder}/ring.ko": module(""),
             f"{folder}/other.ko": module(""),
         }
-        found = tiny._modules(packages, ("virtio_blk",))
+        found = picking.modules(packages, ("virtio_blk",))
         assert f"{folder}/other.ko" not in found
         dep = found["usr/lib/modules/6.1/modules.dep"].content.decode()
         assert "kernel/virtio-blk.ko: kernel/virtio.ko kernel/ring.ko\n" in dep
         alias = found["usr/lib/modules/6.1/modules.alias"].content
         assert alias == b"alias virtio:d00000002v* virtio_blk\n"
+
+    def test_a_missing_one_is_told(self) -> None:
+        with pytest.raises(ImageError, match=r"\['nosuch.ko'\]"):
+            picking.modules({}, ("nosuch",))
+
+    def test_libraries_follow_by_need(self) -> None:
+        folder = picking.LIBRARIES
+        packages = {
+            f"{folder}/libone.so.1": link("libone.so.1.2"),
+            f"{folder}/libone.so.1.2": Node(FILE, b"\0libc.so.6\0"),
+            f"{folder}/libc.so.6": Node(FILE, b"\0ld-linux-x86-64.so.2\0"),
+            f"{folder}/ld-linux-x86-64.so.2": Node(FILE),
+            f"{folder}/libtwo.so.1": Node(FILE),
+        }
+        found = picking.libraries(packages, {"usr/bin/x": Node(PROGRAM, b"ELF\0libone.so.1\0")})
+        assert found.keys() == packages.keys() - {f"{folder}/libtwo.so.1"}
+
+    def test_busybox_says_what_it_can_do(self) -> None:
+        program = Node(PROGRAM, b"ELF\0\0[\0[[\0acpid\0zcat\0\0more")
+        assert picking.applets({"usr/bin/busybox": program}) == ["[", "[[", "acpid", "zcat"]
 
     def test_a_changed_file_changes_the_recipe(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = tiny.Tiny().fingerprint()

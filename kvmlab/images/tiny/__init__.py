@@ -11,11 +11,10 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 
-from kvmlab.images import debian, disk
+from kvmlab.images import debian, disk, picking
 from kvmlab.images import tree as trees
 from kvmlab.images.image import Content, Progress
 from kvmlab.images.tree import FOLDER, Node, Tree, link
@@ -47,7 +46,7 @@ MODULES = (
     "virtio_net", "virtio_console", "virtio_balloon", "virtio_rng", "virtio_input", "virtio_mem",
     "virtio_pmem", "virtiofs", "vmw_vsock_virtio_transport", "pvpanic_pci",
     "button", "evdev", "sr_mod", "isofs", "vfat", "nls_ascii", "nls_cp437", "nls_utf8",
-    "loop", "overlay", "squashfs", "xfs", "dm_mod", "dm_snapshot", "nbd",
+    "loop", "overlay", "squashfs", "dm_mod", "dm_snapshot",
     "bridge", "veth", "tun", "dummy", "macvlan", "8021q", "kvm_intel", "kvm_amd",
 )  # fmt: skip
 
@@ -71,10 +70,9 @@ CMDLINE = " ".join((
 # All files are dated so, for builds to be the same: Debian 12's release.
 TIME = 1686355200
 
+_KERNEL = "boot/vmlinuz-"
 # Two boot loaders, each with its configuration: syslinux for a BIOS, systemd-boot for UEFI.
 _UEFI_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
-_LIBRARIES = "usr/lib/x86_64-linux-gnu/*.so*"
-_SONAME = re.compile(rb"\0((?:lib|ld-)[\w.+-]+\.so(?:\.\d+)*)(?=\0)")
 _LOADER_FILES = {
     "syslinux.cfg": f"""\
 default tiny
@@ -99,7 +97,7 @@ class Tiny:
     def fingerprint(self) -> str:
         """Return a digest of all that decides what is in the image, but Debian's updates."""
         digest = hashlib.sha256()
-        for source in ("disk.py", "mbr.py", "tree.py", "tiny/__init__.py"):
+        for source in ("disk.py", "mbr.py", "picking.py", "tree.py", "tiny/__init__.py"):
             digest.update(files("kvmlab.images").joinpath(source).read_bytes())
         for part in ("initrd", "root"):
             digest.update(trees.cpio(trees.from_package(files(__name__) / part)))
@@ -112,12 +110,12 @@ class Tiny:
             SUITE, PACKAGES, _wanted, lambda text, done: progress(text, done * 0.8)
         )
         progress("putting the disk together", 0.8)
-        kernel = next(node for path, node in packages.items() if path.startswith("boot/vmlinuz-"))
-        initrd = Node(trees.FILE, trees.cpio(_initrd(packages)))
+        kernel = next((path for path in packages if path.startswith(_KERNEL)), _KERNEL)
+        picked = picking.files(packages, (kernel, _UEFI_LOADER))
         boot = {
-            "vmlinuz": kernel,
-            "initrd": initrd,
-            "EFI/BOOT/BOOTX64.EFI": packages[_UEFI_LOADER],
+            "vmlinuz": picked[kernel],
+            "initrd": Node(trees.FILE, trees.cpio(_initrd(packages))),
+            "EFI/BOOT/BOOTX64.EFI": picked[_UEFI_LOADER],
         }
         boot |= {path: Node(trees.FILE, text.encode()) for path, text in _LOADER_FILES.items()}
         for name in ("vmlinuz", "initrd"):
@@ -145,8 +143,8 @@ def _wanted(path: str) -> bool:
     """Tell whether a file from the packages may be needed."""
     return (
         path in (*PROGRAMS, _UEFI_LOADER)
-        or path.startswith("boot/vmlinuz-")
-        or fnmatchcase(path, _LIBRARIES)
+        or path.startswith(_KERNEL)
+        or re.fullmatch(rf"{picking.LIBRARIES}/[^/]+\.so[^/]*", path) is not None
         or (path.startswith("usr/lib/modules/") and path.endswith(".ko"))
     )
 
@@ -154,7 +152,7 @@ def _wanted(path: str) -> bool:
 def _root(packages: Tree) -> Tree:
     """Return the root file system."""
     tree = _system(packages, PROGRAMS, MODULES)
-    tree |= _libraries(packages, tree) | {"usr/lib64": link("lib/x86_64-linux-gnu")}
+    tree |= picking.libraries(packages, tree) | {"usr/lib64": link("lib/x86_64-linux-gnu")}
     tree |= {f"usr/bin/{name}": link("shutdown") for name in ("poweroff", "reboot", "halt")}
     tree["usr/bin/sh"] = link("dash")
     tree |= {path: Node(FOLDER) for path in ("boot", "mnt", "var/www", "etc/dropbear")}
@@ -173,73 +171,10 @@ def _initrd(packages: Tree) -> Tree:
 
 def _system(packages: Tree, programs: tuple[str, ...], modules: tuple[str, ...]) -> Tree:
     """Return what every Linux needs: programs, kernel modules, and the usual folders."""
-    tree = {path: packages[path] for path in programs} | _modules(packages, modules)
+    tree = picking.files(packages, programs) | picking.modules(packages, modules)
     # A name that isn't a program of its own is one of BusyBox's.
-    tree = {f"usr/bin/{name}": link("busybox") for name in _applets(packages)} | tree
+    tree = {f"usr/bin/{name}": link("busybox") for name in picking.applets(packages)} | tree
     tree |= {name: link(f"usr/{name}") for name in ("bin", "sbin", "lib", "lib64")}
     tree["usr/sbin"] = link("bin")
     tree |= {name: Node(FOLDER) for name in ("dev", "proc", "root", "run", "sys", "tmp")}
     return tree
-
-
-def _libraries(packages: Tree, programs: Tree) -> Tree:
-    """Return the libraries ``programs`` need, and those these need.
-
-    The names of the libraries to load stand as NUL-ended text in every ELF file.
-    """
-    chosen: Tree = {}
-    todo = list(programs.values())
-    while todo:
-        node = todo.pop()
-        names = [node.content] if stat.S_ISLNK(node.mode) else _SONAME.findall(node.content)
-        for name in names:
-            path = f"usr/lib/x86_64-linux-gnu/{name.decode()}"
-            if path in packages and path not in chosen:
-                chosen[path] = packages[path]
-                todo.append(packages[path])
-    return chosen
-
-
-def _modules(packages: Tree, names: tuple[str, ...]) -> Tree:
-    """Return kernel modules, those they depend on, and the index modprobe reads.
-
-    What depmod would tell it: https://man7.org/linux/man-pages/man5/modules.dep.5.html
-    Every module says in itself what it depends on and which devices it drives.
-    """
-    paths = {Path(path).stem.replace("-", "_"): path for path in packages if path.endswith(".ko")}
-    about: dict[str, tuple[list[str], list[str]]] = {}
-
-    def visit(name: str) -> list[str]:
-        """Note a module; return it and all that must be loaded before it, first come last."""
-        content = packages[paths[name]].content
-        direct = _said(content, b"depends")[0].replace("-", "_").split(",")
-        before = [each for other in direct if other for each in visit(other)]
-        # Of a module needed twice the last place counts: that is loaded first.
-        before = list(dict.fromkeys(reversed(before)))[::-1]
-        about[name] = before, _said(content, b"alias")
-        return [name, *before]
-
-    for name in names:
-        visit(name)
-    folder = next(path for path in paths.values()).partition("/kernel/")[0]
-    tree = {paths[name]: packages[paths[name]] for name in about}
-    local = {name: paths[name].removeprefix(f"{folder}/") for name in about}
-    dep = "".join(
-        f"{local[name]}: {' '.join(local[each] for each in about[name][0])}\n"
-        for name in sorted(about)
-    )
-    alias = "".join(f"alias {alias} {name}\n" for name in sorted(about) for alias in about[name][1])
-    tree[f"{folder}/modules.dep"] = Node(trees.FILE, dep.encode())
-    tree[f"{folder}/modules.alias"] = Node(trees.FILE, alias.encode())
-    return tree
-
-
-def _said(module: bytes, key: bytes) -> list[str]:
-    """Return what a kernel module says of itself under ``key``."""
-    return [value.decode() for value in re.findall(rb"\b" + key + rb"=([ -~]*)\0", module)]
-
-
-def _applets(packages: Tree) -> list[str]:
-    """Return the names of the commands BusyBox has: a list in the program, from ``[`` on."""
-    names = packages["usr/bin/busybox"].content.partition(b"\0[\0[[\0")[2].partition(b"\0\0")[0]
-    return ["[", "[[", *names.decode().split("\0")]
