@@ -27,7 +27,6 @@ from kvmlab.errors import (
     translate,
 )
 from kvmlab.handle import GuestHandle
-from kvmlab.specs import GuestSpec
 from kvmlab.waiting import attempts
 
 # How long the agent itself may take to answer; it only starts commands and looks
@@ -123,7 +122,7 @@ class Inside(GuestHandle):
                         f"guest {self.name!r} can't get ready", seen=self._state()
                     )
                 # Asking an agent that is not there would take libvirt's word for seconds.
-                if not self._agent_is_connected():
+                if not self._has_agent():
                     with suppress(TimedOut):
                         watch.wait_for("agent", "stopped", timeout_s=left_s)
                 elif self._agent_answers(min(left_s, _PING_S)):
@@ -141,10 +140,6 @@ class Inside(GuestHandle):
                 return False
             raise
         return True
-
-    def _agent_is_connected(self) -> bool:
-        channels = GuestSpec.from_xml(self._libvirt.XMLDesc()).channels
-        return any(channel.state == "connected" for channel in channels)
 
     def _agent(self, command: str, *, within_s: float = _ANSWER_S, **arguments: Any) -> Any:
         spelt = _spell(command, **arguments)
@@ -168,6 +163,7 @@ class Inside(GuestHandle):
             check: raise when the exit status is not 0.
 
         Raises:
+            InvalidArgument: the command is empty.
             GuestNotRunning: the guest is off.
             AgentUnavailable: its agent does not answer.
             TimedOut: the command took too long.
@@ -175,10 +171,14 @@ class Inside(GuestHandle):
 
         Example:
             >>> web.run("uname -s").stdout
-            'Linux\n'
+            'Linux\\n'
             >>> web.run("false").exit_status
             1
         """
+        if not command:
+            raise InvalidArgument(
+                "there is no command to run", seen=command, next_step="Give one, such as 'uname -r'"
+            )
         words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
         arguments: dict[str, Any] = {"path": words[0], "arg": words[1:], "capture-output": True}
         if input is not None:
@@ -231,7 +231,7 @@ class Inside(GuestHandle):
         """
         if source is None:
             with self._explained(f"domifaddr {self.name}"):
-                source = "agent" if self._agent_is_connected() else "lease"
+                source = "agent" if self._has_agent() else "lease"
         if source not in _SOURCES:
             raise InvalidArgument(
                 "no such source of addresses",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import libvirt
 
-from kvmlab.errors import GuestAlreadyExists, VolumeNotFound, translate
+from kvmlab.errors import GuestAlreadyExists, NotFound, VolumeNotFound, translate
 from kvmlab.handle import GuestHandle
 from kvmlab.limits import check_name
 from kvmlab.specs import GuestSpec, VolumeSpec
@@ -94,18 +95,15 @@ class Definition(GuestHandle):
             self._tell_hostname(old)
 
     def _tell_hostname(self, old: str) -> None:
+        log = self.lab.virsh_log
         domain = ET.fromstring(self._libvirt.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
         for place, entry in enumerate(domain.iterfind("sysinfo/oemStrings/entry")):
             if entry.text == HOSTNAME_CREDENTIAL + old:
                 entry.text = HOSTNAME_CREDENTIAL + self.name
-                with self.lab.virsh_log.action() as action:
+                words = ("--edit", "--sysinfo", f"oemStrings.entry{place}={entry.text}")
+                with log.action() as action:
                     self.lab.connection.defineXML(ET.tostring(domain, encoding="unicode"))
-                    option = f"oemStrings.entry{place}={entry.text}"
-                    action.note(
-                        self.lab.virsh_log.tool(
-                            "virt-xml", self.name, "--edit", "--sysinfo", option
-                        )
-                    )
+                    action.note(log.tool("virt-xml", self.name, *words))
 
     def undefine(self) -> None:
         """Forget the guest, with its managed save and firmware variables; disks stay.
@@ -123,7 +121,7 @@ class Definition(GuestHandle):
             if self._libvirt.snapshotNum():
                 flags |= libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
                 options.append("--snapshots-metadata")
-            spec = GuestSpec.from_xml(self._libvirt.XMLDesc())
+            spec = self._spec()
             if spec.nvram or spec.firmware == "efi":  # which of the two is told, varies
                 flags |= libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
                 options.append("--nvram")
@@ -133,9 +131,9 @@ class Definition(GuestHandle):
     def delete(self) -> None:
         """Stop the guest if it runs, and remove it with its disks; images stay.
 
-        Of a guest that kvmlab made, the volumes made with it go. Of another, its
-        writable disks go, as with ``virsh undefine --remove-all-storage``, but for
-        those that another guest uses too.
+        Of a guest that kvmlab made, the volumes made with it go; of another, its
+        writable disks, as with ``virsh undefine --remove-all-storage``. What another
+        guest uses too, or another volume as its backing image, stays.
 
         Example:
             >>> web.delete()
@@ -156,13 +154,12 @@ class Definition(GuestHandle):
                 self.undefine()
 
     def _own_volumes(self) -> Iterator[Volume]:
-        spec = GuestSpec.from_xml(self._libvirt.XMLDesc())
+        spec = self._spec()
         if spec.provenance:
             paths: set[str | None] = set(spec.provenance.volumes)
         else:
             paths = {disk.path for disk in spec.disks if disk.is_private}
-            paths -= self._paths_of_others()
-        for path in sorted(filter(None, paths)):
+        for path in sorted(filter(None, paths - self._paths_of_others())):
             try:
                 volume = self.lab.connection.storageVolLookupByPath(path)
             except libvirt.libvirtError as error:
@@ -174,14 +171,20 @@ class Definition(GuestHandle):
     def _paths_of_others(self) -> set[str | None]:
         """Return what other guests use as a disk, or other volumes as a backing image."""
         connection = self.lab.connection
-        others = (each for each in connection.listAllDomains() if each.name() != self.name)
-        active = libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE
-        specs = [GuestSpec.from_xml(each.XMLDesc()) for each in others]
-        volumes = [
-            VolumeSpec.from_xml(volume.XMLDesc())
-            for pool in connection.listAllStoragePools(active)
-            for volume in pool.listAllVolumes()
-        ]
-        return {disk.path for spec in specs for disk in spec.disks} | {
-            volume.backing_path for volume in volumes
+        guests = [each for each in connection.listAllDomains() if each.name() != self.name]
+        pools = connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
+        volumes = [volume for pool in pools for volume in pool.listAllVolumes()]
+        return {
+            *(disk.path for xml in _xml_of(guests) for disk in GuestSpec.from_xml(xml).disks),
+            *(VolumeSpec.from_xml(xml).backing_path for xml in _xml_of(volumes)),
         }
+
+
+def _xml_of(those: Iterable[Any]) -> Iterator[str]:
+    """Yield the XML of those that are still there: others may be deleting at the same time."""
+    for each in those:
+        try:
+            yield each.XMLDesc()
+        except libvirt.libvirtError as error:
+            if not isinstance(translate(error), NotFound):
+                raise

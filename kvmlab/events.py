@@ -7,13 +7,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 import libvirt
 
-from kvmlab.errors import TimedOut
+from kvmlab.errors import ConnectionLost, TimedOut
 from kvmlab.libvirt_errors import translated
 
 if TYPE_CHECKING:
@@ -113,14 +115,16 @@ class Watch:
         """Wait for the next event.
 
         Raises:
-            TimedOut: none came in ``timeout_s`` seconds, or the watch was closed.
+            TimedOut: none came in ``timeout_s`` seconds.
+            ConnectionLost: there will be none: libvirt went away, or the watch was closed.
         """
         try:
             event = self._queue.get(timeout=None if timeout_s is None else max(timeout_s, 0))
         except queue.Empty:
-            event = None
+            raise TimedOut("no event came", seen=timeout_s) from None
         if event is None:
-            raise TimedOut("no event came", seen=timeout_s)
+            self._queue.put(None)  # for whoever waits next
+            raise ConnectionLost("no event can come any more")
         return event
 
     def wait_for(self, *kinds: str, detail: str | None = None, timeout_s: float = 30) -> Event:
@@ -128,6 +132,7 @@ class Watch:
 
         Raises:
             TimedOut: none came in ``timeout_s`` seconds.
+            ConnectionLost: there will be none: libvirt went away, or the watch was closed.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -173,6 +178,7 @@ class Events:
         self._connection = lab.connection
         self._lock = threading.Lock()
         self._subscribers: list[tuple[str | None, Callable[[Event], object]]] = []
+        self._watches: WeakSet[Watch] = WeakSet()
         self._registered: list[int] = []
 
     def subscribe(
@@ -212,15 +218,25 @@ class Events:
             >>> for event in lab.events.watch():
             ...     print(event)
         """
-        return Watch(self, guest)
+        watch = Watch(self, guest)
+        self._watches.add(watch)
+        return watch
 
     def close(self) -> None:
-        """End all subscriptions."""
+        """End all subscriptions and watches."""
         with self._lock:
-            for identity in self._registered:
-                self._connection.domainEventDeregisterAny(identity)
-            self._registered.clear()
+            registered, self._registered = self._registered, []
             self._subscribers.clear()
+        self._end_watches()
+        with suppress(libvirt.libvirtError):  # where libvirt went away, so did these
+            for identity in registered:
+                self._connection.domainEventDeregisterAny(identity)
+            if registered:
+                self._connection.unregisterCloseCallback()
+
+    def _end_watches(self) -> None:
+        for watch in list(self._watches):
+            watch.close()
 
     def _register(self) -> None:
         def lifecycle(_: Any, domain: Any, event: int, detail: int, __: Any) -> None:
@@ -244,6 +260,8 @@ class Events:
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, reboot, None),
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, balloon, None),
             ]
+        with suppress(libvirt.libvirtError):  # drivers inside this process can't go away
+            self._connection.registerCloseCallback(lambda *_: self._end_watches(), None)
 
     def _publish(self, event: Event) -> None:
         with self._lock:

@@ -20,6 +20,7 @@ from kvmlab.errors import (
     translate,
 )
 from kvmlab.libvirt_errors import translated
+from kvmlab.specs import GuestSpec
 from kvmlab.states import state_word
 from kvmlab.virsh import Action, Commands
 
@@ -101,6 +102,13 @@ class GuestHandle(Handle):
 
     def _state(self) -> str:
         return state_word(self._libvirt.state()[0])
+
+    def _spec(self, flags: int = 0) -> GuestSpec:
+        return GuestSpec.from_xml(self._libvirt.XMLDesc(flags))
+
+    def _has_agent(self) -> bool:
+        """Whether an agent in the guest has opened its end of the channel."""
+        return any(channel.state == "connected" for channel in self._spec().channels)
 
     def _explain(self, error: libvirt.libvirtError, doing: str) -> KvmlabError:
         """Name the state where it is the reason."""

@@ -82,6 +82,7 @@ class Lab:
         self.networks = Networks(self)
         self.pools = Pools(self)
         self.events = Events(self)
+        self._closed = False
 
     @property
     def uri(self) -> str:
@@ -116,7 +117,10 @@ class Lab:
         return {each.guest: each for each in found}
 
     def close(self) -> None:
-        """Close the connection. Guests go on running."""
+        """Close the connection. Guests go on running; closing again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         with translated("close the connection"):
             self.events.close()
             self.connection.close()

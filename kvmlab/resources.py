@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import libvirt
 
-from kvmlab.errors import NotEnoughCpus, NotEnoughMemory
+from kvmlab.errors import AgentUnavailable, NotEnoughCpus, NotEnoughMemory, TimedOut
 from kvmlab.handle import GuestHandle
 from kvmlab.limits import check_memory, check_vcpus
-from kvmlab.specs import GuestSpec
 from kvmlab.waiting import attempts
 
 _NOTICED_S = 5.0
@@ -60,7 +59,7 @@ class Resources(GuestHandle):
                     self._libvirt.setMemoryFlags(memory_mib * 1024, flags)
 
     def _set_memory_live(self, memory_mib: int, timeout_s: float) -> None:
-        most = self._spec(0).memory_mib
+        most = self._spec().memory_mib
         if memory_mib > most:
             raise NotEnoughMemory(
                 f"guest {self.name!r} can have {most} MiB at most while it runs",
@@ -72,15 +71,24 @@ class Resources(GuestHandle):
             self._doing("setmem", self.name, f"{memory_mib}MiB", "--live"),
         ):
             self._libvirt.setMemoryFlags(memory_mib * 1024, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-            if self._spec(0).current_memory_mib != memory_mib:
+            if self._spec().current_memory_mib == memory_mib:
+                return
+            try:
                 watch.wait_for("balloon", detail=str(memory_mib), timeout_s=timeout_s)
+            except TimedOut:
+                raise TimedOut(
+                    f"guest {self.name!r} did not get to {memory_mib} MiB in {timeout_s} s",
+                    seen=self._spec().current_memory_mib,
+                    next_step="It may lack a balloon driver: shut it down, and set it again",
+                ) from None
 
     def set_vcpus(self, vcpus: int, *, live: bool | None = None, config: bool = True) -> None:
         """Change how many virtual CPUs the guest has.
 
-        In a running guest they are plugged in and switched on, or switched off, through
-        its agent. Those switched off stay plugged in until the guest stops: under TCG,
-        QEMU (7.2) takes one out without ever telling libvirt that it is gone.
+        A running guest has them plugged in, and switched on or off through its agent;
+        without one, switching on is its own business. Those switched off stay plugged in
+        until the guest stops: under TCG, QEMU (7.2) takes one out without ever telling
+        libvirt that it is gone.
 
         Args:
             vcpus: how many it shall have.
@@ -91,12 +99,12 @@ class Resources(GuestHandle):
             InvalidArgument: not a whole number above zero.
             NotEnoughCpus: more than the host can give, or than the guest has sockets for.
             GuestNotRunning: ``live`` was asked for, and the guest is off.
-            AgentUnavailable: the guest runs, and its agent does not answer.
+            AgentUnavailable: the guest shall have fewer while it runs, and has no agent.
 
         Example:
             >>> web.set_vcpus(2)
             >>> web.run("nproc").stdout
-            '2\n'
+            '2\\n'
         """
         check_vcpus(vcpus, self.lab.host)
         with self._together("set the virtual CPUs of"):
@@ -111,25 +119,29 @@ class Resources(GuestHandle):
                     self._libvirt.setVcpusFlags(vcpus, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
 
     def _set_vcpus_live(self, vcpus: int) -> None:
-        spec = self._spec(0)
+        spec = self._spec()
         if vcpus > spec.max_vcpus:
             raise NotEnoughCpus(
                 f"guest {self.name!r} has sockets for {spec.max_vcpus} virtual CPUs while it runs",
                 seen=vcpus,
                 next_step="Shut it down first",
             )
-        if vcpus > (spec.vcpus or spec.max_vcpus):
+        plugged = spec.vcpus or spec.max_vcpus
+        if vcpus > plugged:
             with self._doing("setvcpus", self.name, str(vcpus), "--live"):
                 self._libvirt.setVcpusFlags(vcpus, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        with self._doing("setvcpus", self.name, str(vcpus), "--guest"):
-            # The guest takes a moment to see a CPU that was plugged in, and no event tells.
-            for _ in attempts(_NOTICED_S):
-                try:
-                    self._libvirt.setVcpusFlags(vcpus, libvirt.VIR_DOMAIN_VCPU_GUEST)
-                    return
-                except libvirt.libvirtError as error:
-                    problem = error
-            raise problem
+        if self._has_agent():
+            with self._doing("setvcpus", self.name, str(vcpus), "--guest"):
+                self._switch_vcpus(vcpus)
+        elif vcpus < plugged:
+            raise AgentUnavailable(f"guest {self.name!r} can't be told to switch CPUs off")
 
-    def _spec(self, flags: int) -> GuestSpec:
-        return GuestSpec.from_xml(self._libvirt.XMLDesc(flags))
+    def _switch_vcpus(self, vcpus: int) -> None:
+        # The guest takes a moment to see a CPU that was plugged in, and no event tells.
+        for _ in attempts(_NOTICED_S):
+            try:
+                self._libvirt.setVcpusFlags(vcpus, libvirt.VIR_DOMAIN_VCPU_GUEST)
+                return
+            except libvirt.libvirtError as error:
+                problem = error
+        raise problem

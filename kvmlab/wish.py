@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kvmlab.definition import HOSTNAME_CREDENTIAL
 from kvmlab.errors import InvalidArgument, NotSupported
-from kvmlab.limits import bytes_of_gib, check_memory, check_name, check_vcpus
+from kvmlab.limits import bytes_of_gib, check_memory, check_vcpus
 from kvmlab.specs import (
     Cpu,
     CpuFeature,
@@ -59,7 +59,6 @@ def check(wish: Wish, host: Host) -> None:
     """Refuse a wish that can't come true, before anything is made.
 
     Raises:
-        InvalidName: that can't be a guest's name.
         InvalidArgument: one of the values makes no sense.
         NotEnoughMemory: more than the host has, or less than the image needs.
         NotEnoughCpus: more than the host can give.
@@ -68,7 +67,6 @@ def check(wish: Wish, host: Host) -> None:
     Example:
         >>> check(wish, lab.host)
     """
-    check_name(wish.name)
     memory_mib = _memory_mib(wish)
     check_memory(memory_mib, host, least_mib=wish.image.min_memory_mib if wish.image else 1)
     if wish.max_memory_mib is not None:

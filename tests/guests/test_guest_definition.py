@@ -105,6 +105,12 @@ class TestBooting:
             guest.wait_ready(timeout_s=0.5)
         with pytest.raises(errors.AgentUnavailable, match="wait_ready"):
             guest.run("true")
+        guest.set_vcpus(2)
+        assert guest.stats().vcpus == 2
+        with pytest.raises(errors.AgentUnavailable, match="switch CPUs off"):
+            guest.set_vcpus(1)
+        with pytest.raises(errors.TimedOut, match="balloon driver"):
+            guest.set_memory(8, timeout_s=0.5)
         with pytest.raises(errors.TimedOut, match=r"guest.destroy\(\)"):
             guest.shutdown(timeout_s=0.5)
         guest.destroy()

@@ -52,6 +52,11 @@ class TestCommands:
             web.run("sleep 1234; true", timeout_s=0.5)
         assert web.run("pgrep -f 'sleep 123[4]'").stdout == ""
 
+    @pytest.mark.parametrize("nothing", ["", []])
+    def test_must_be_something(self, web: Guest, nothing: str | list[str]) -> None:
+        with pytest.raises(errors.InvalidArgument, match="no command"):
+            web.run(nothing)
+
     def test_from_several_threads(self, web: Guest) -> None:
         with ThreadPoolExecutor(4) as pool:
             printed = list(pool.map(lambda n: web.run(f"echo {n}").stdout, range(8)))

@@ -211,6 +211,13 @@ class TestDeleted:
         web.delete()
         assert state_of(test_lab) == (["old"], ["keep.qcow2"])
 
+    def test_but_for_what_has_become_a_backing_image(self, test_lab: Lab) -> None:
+        web = test_lab.guests.create("web", disk_gib=1)
+        volumes = test_lab.pools["default"].volumes
+        volumes.create("clone.qcow2", size_gib=1, backing=volumes["web.qcow2"])
+        web.delete()
+        assert list(volumes) == ["clone.qcow2", "web.qcow2"]
+
     def test_of_others_only_what_nobody_else_uses(self, test_lab: Lab) -> None:
         volumes = test_lab.pools["default"].volumes
         for name in ("own", "shared", "cd", "used", "base"):

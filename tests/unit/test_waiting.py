@@ -66,6 +66,13 @@ class TestEvents:
         reader.join(10)
         assert [event.kind for event in seen] == ["suspended", "resumed"]
 
+    def test_will_not_come_once_the_lab_is_closed(self, test_lab: Lab) -> None:
+        watch = test_lab.events.watch()
+        test_lab.close()
+        for _ in range(2):
+            with pytest.raises(errors.ConnectionLost):
+                watch.next(timeout_s=10)
+
     def test_are_waited_for_by_a_shutdown(self, test_lab: Lab) -> None:
         old = test_lab.guests["old"]
         old.shutdown(timeout_s=10)
