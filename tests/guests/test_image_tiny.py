@@ -202,7 +202,8 @@ def test_hello_says_its_line_on_screen_and_serial_port(tmp_path: Path) -> None:
 
 
 def test_images_are_what_was_built(image: Image) -> None:
-    assert all(verdict.ok for verdict in Catalogue().verify())
+    verdicts = {verdict.expected: verdict.ok for verdict in Catalogue().verify()}
+    assert verdicts[image.digest[:16]]
     sums = (image.disk.parent / "SHA256SUMS").read_bytes()
     assert hashlib.sha256(sums).hexdigest() == image.digest
 
