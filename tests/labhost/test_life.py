@@ -133,34 +133,36 @@ def test_a_launcher_that_dies_takes_its_commands_along(person: Person) -> None:
     other.await_end()
 
 
-def test_ctrl_c_reaches_the_command(person: Person) -> None:
+def on_a_terminal(person: Person, script: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Run a script in the lab host on a terminal of its own; return our side of it too.
+
+    Returns once the script has said "ready".
+    """
     ours, theirs = pty.openpty()
     process = person.start(
-        "exec", "--", "sh", "-c", "trap 'echo caught; exit 5' INT; echo ready; sleep 600 & wait",
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        preexec_fn=_own_terminal,
+        "exec", "--", "sh", "-c", script, stdin=theirs, stdout=theirs, stderr=theirs,
+        start_new_session=True, preexec_fn=_own_terminal,
     )  # fmt: skip
     os.close(theirs)
     _read_until(ours, b"ready")
-    os.write(ours, b"\x03")
-    _read_until(ours, b"caught")
+    return process, ours
+
+
+def test_ctrl_c_reaches_the_command(person: Person) -> None:
+    script = "trap 'echo caught; exit 5' INT; echo ready; sleep 600 & wait"
+    process, terminal = on_a_terminal(person, script)
+    os.write(terminal, b"\x03")
+    _read_until(terminal, b"caught")
     assert process.wait(60) == 5
-    os.close(ours)
+    os.close(terminal)
 
 
 def test_a_closed_terminal_leaves_nothing(person: Person) -> None:
     before = traces(person.lab_home)
-    ours, theirs = pty.openpty()
-    process = person.start(
-        "exec", "--", "sh", "-c", "echo ready; sleep 600",
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-        preexec_fn=_own_terminal,
-    )  # fmt: skip
-    os.close(theirs)
-    _read_until(ours, b"ready")
+    process, terminal = on_a_terminal(person, "echo ready; sleep 600")
     watch = client.find()
     assert watch is not None
-    os.close(ours)
+    os.close(terminal)
     with watch:
         watch.wait_until_over()
     process.wait(60)
