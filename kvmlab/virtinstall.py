@@ -60,6 +60,7 @@ def _options(spec: GuestSpec) -> list[tuple[str, str]]:
         ("sysinfo", ",".join(["type=smbios", *_numbered("oemStrings.entry", strings)])),
         *(disks or [("disk", "none")]),
         *(networks or [("network", "none")]),
+        *(("controller", f"usb,model={u.model}") for u in spec.usb),
         *(("channel", f"unix,target.type=virtio,target.name={c.name}") for c in spec.channels),
         *(("graphics", f"{g.type},listen={g.listen}") for g in spec.graphics),
         *(("video", v.model) for v in spec.video),

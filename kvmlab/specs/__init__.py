@@ -8,6 +8,7 @@ from kvmlab.specs.devices import (
     MemBalloon,
     Rng,
     Serial,
+    UsbController,
     Video,
 )
 from kvmlab.specs.guest import (
@@ -35,6 +36,7 @@ __all__ = [
     "Rng",
     "Serial",
     "SmbiosStrings",
+    "UsbController",
     "Video",
     "VolumeSpec",
 ]

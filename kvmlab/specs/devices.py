@@ -78,6 +78,21 @@ class AgentChannel(Element, tag="channel", fixed={"@type": "unix", "target/@type
 
 
 @dataclass(frozen=True)
+class UsbController(Element, tag="controller", fixed={"@type": "usb"}):
+    """The USB controller, which libvirt adds unless it is told that there shall be none.
+
+    Guests get none: nothing is plugged into it, and finding that out makes their boot a
+    tenth longer under TCG.
+
+    Example:
+        >>> UsbController().model
+        'none'
+    """
+
+    model: str | None = text("@model", "none")
+
+
+@dataclass(frozen=True)
 class Rng(Element, tag="rng", fixed={"@model": "virtio", "backend/@model": "random"}):
     """A virtio random number generator, so that a booting guest never waits for entropy.
 

@@ -14,6 +14,7 @@ from kvmlab.specs.devices import (
     MemBalloon,
     Rng,
     Serial,
+    UsbController,
     Video,
 )
 from kvmlab.specs.xml import Element, child, children, number, present, size, text, texts
@@ -128,6 +129,7 @@ class GuestSpec(Element, tag="domain"):
     cpu: Cpu | None = child(Cpu)
     disks: tuple[Disk, ...] = children(Disk, "devices")
     interfaces: tuple[Interface, ...] = children(Interface, "devices")
+    usb: tuple[UsbController, ...] = children(UsbController, "devices", (UsbController(),))
     serials: tuple[Serial, ...] = children(Serial, "devices", (Serial(),))
     channels: tuple[AgentChannel, ...] = children(AgentChannel, "devices", (AgentChannel(),))
     graphics: tuple[Graphics, ...] = children(Graphics, "devices", (Graphics(),))

@@ -28,6 +28,7 @@ from kvmlab.specs import (
     Rng,
     Serial,
     SmbiosStrings,
+    UsbController,
     Video,
     VolumeSpec,
 )
@@ -79,6 +80,7 @@ DIRECT = GuestSpec(
     acpi=False,
     apic=False,
     cpu=Cpu(mode="custom", features=(CpuFeature(name="vmx", policy="require"),)),
+    usb=(UsbController(model="qemu-xhci"),),
     serials=(Serial(type="file"),),
     channels=(specs.AgentChannel(name="org.kvmlab.0"),),
     graphics=(Graphics(type="spice", autoport="no", listen="0.0.0.0"),),
