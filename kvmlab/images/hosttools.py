@@ -79,6 +79,8 @@ def failure(tool: str, status: int, log: str) -> ImageError:
     last = "\n".join(log.strip().splitlines()[-8:])
     if "No space left on device" in log:
         step = "Free some disk space, or set KVMLAB_HOME or TMPDIR to a bigger disk, and try again"
+    elif "NO_PUBKEY" in log:
+        step = "Install Debian's keys: sudo apt-get install debian-archive-keyring"
     elif tool == "mmdebstrap":
         step = "Check that this machine reaches a Debian mirror, and try again"
     else:

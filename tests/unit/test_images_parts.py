@@ -120,6 +120,13 @@ class TestFetch:
         with pytest.raises(ImageError, match=r"(?s)status 100.*no route to host.*Debian mirror"):
             debian.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
 
+    def test_missing_keys_are_told_apart(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.fake(tmp_path, monkeypatch, "#!/bin/sh\necho 'E: NO_PUBKEY 1' >&2\nexit 100\n")
+        with pytest.raises(ImageError, match="apt-get install debian-archive-keyring"):
+            debian.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
+
     def test_failure_halfway_through_the_files(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
