@@ -24,6 +24,7 @@ next step a person can take.
     │   ├── GuestNotRunning
     │   ├── ConsoleBusy           somebody else has the guest's console open
     │   ├── PoolBusy              a volume is being made in the storage pool
+    │   ├── PoolNotActive
     │   └── NetworkNotActive
     ├── NotEnough                 the host has less than was asked for
     │   ├── NotEnoughMemory
@@ -191,6 +192,12 @@ class PoolBusy(WrongState):
     """A volume is being made in the storage pool, which must not be looked through then."""
 
     advice = "Try again in a moment"
+
+
+class PoolNotActive(WrongState):
+    """The storage pool is not started."""
+
+    advice = "Start it first: lab.pools[...].start()"
 
 
 class NetworkNotActive(WrongState):

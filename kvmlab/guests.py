@@ -82,6 +82,7 @@ class Guests(Collection[Guest]):
             ImageError: there is no such image, or it can't be built.
             NetworkNotFound: there is no such network.
             PoolNotFound: there is no such storage pool.
+            PoolNotActive: the storage pool is not started.
             NotEnoughMemory: more than the host has, or less than the image needs.
             NotEnoughCpus: more than the host can give.
             NotEnoughDisk: the pool has no room.

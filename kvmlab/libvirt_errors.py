@@ -81,6 +81,7 @@ _SAID: tuple[tuple[str, type[KvmlabError]], ...] = (
     (r"No space left on device|Disk quota exceeded", errors.NotEnoughDisk),
     (r"Cannot allocate memory", errors.NotEnoughMemory),
     (r"unsupported flags", errors.NotSupported),
+    (r"storage pool '.*' is not active", errors.PoolNotActive),
     (r"network '.*' is not active", errors.NetworkNotActive),
     (r"[Aa]ctive console session exists", errors.ConsoleBusy),
     (r"pool .* has asynchronous jobs running", errors.PoolBusy),

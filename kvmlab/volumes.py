@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from kvmlab.errors import NotEnoughDisk, VolumeAlreadyExists, VolumeNotFound
+from kvmlab.errors import InvalidArgument, NotEnoughDisk, VolumeAlreadyExists, VolumeNotFound
 from kvmlab.handle import Collection, Handle
 from kvmlab.limits import bytes_of_gib, check_volume_name
 from kvmlab.specs import VolumeSpec
@@ -69,11 +69,16 @@ class Volume(Handle):
             progress: is called with what is being done, and how much of it is done (0 to 1).
 
         Raises:
+            InvalidArgument: there is no such file.
             NotEnoughDisk: the pool is full.
 
         Example:
             >>> volume.upload(Path("disk.img"), print)
         """
+        if not source.is_file():
+            raise InvalidArgument(
+                "there is no such file to upload", seen=str(source), next_step="Look at its path"
+            )
         size = source.stat().st_size
         with self._doing("vol-upload", "--pool", self.pool.name, self.name, str(source)):
             with source.open("rb") as file:

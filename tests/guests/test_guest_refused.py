@@ -14,12 +14,11 @@ from kvmlab import Lab, Pool, errors
 from kvmlab.backing import ensure_volume
 from kvmlab.images import Catalogue
 
-STATE = Path("/var/lib/libvirt/qemu")
-
 
 def left_behind(lab: Lab) -> set[str]:
     """Return what there is of our own: guests, volumes, saves, NVRAM."""
-    files = (*(STATE / "save").iterdir(), *(STATE / "nvram").iterdir(), Path("/etc/libvirt/qemu"))
+    places = ("etc/libvirt/qemu/*", "var/lib/libvirt/qemu/save/*", "var/lib/libvirt/qemu/nvram/*")
+    files = (file for place in places for file in Path("/").glob(place))
     return {
         *(name for name in lab.guests if PREFIX in name),
         *(name for name in lab.pools["default"].volumes if PREFIX in name),
@@ -73,6 +72,26 @@ def test_a_network_that_is_not_started(make: Make, lab: Lab) -> None:
         assert not lab.networks[f"{PREFIX}off"].is_active
     finally:
         network.undefine()
+
+
+def test_a_pool_that_is_not_started(lab: Lab, tmp_path: Path) -> None:
+    name = f"{PREFIX}idle"
+    pool = lab.connection.storagePoolDefineXML(
+        f"<pool type='dir'><name>{name}</name><target><path>{tmp_path}</path></target></pool>"
+    )
+    try:
+        with pytest.raises(errors.PoolNotActive, match=f"{name}.*start"):
+            lab.guests.create(f"{PREFIX}idle", image="hello", pool=name)
+        assert f"{PREFIX}idle" not in lab.guests
+        lab.pools[name].start()
+        assert lab.pools[name].is_active
+        guest = lab.guests.create(f"{PREFIX}idle", image="hello", pool=name)
+        assert guest.spec.disks[0].path == str(tmp_path / f"{PREFIX}idle.qcow2")
+        guest.delete()
+    finally:
+        if pool.isActive():
+            pool.destroy()
+        pool.undefine()
 
 
 class TestFullDisk:

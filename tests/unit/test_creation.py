@@ -202,6 +202,12 @@ class TestPreview:
         assert boot.endswith(',kernel_args="console=ttyS0,115200"')
 
 
+def test_uploading_nothing_is_refused(test_lab: Lab, tmp_path: Path) -> None:
+    volume = test_lab.pools["default"].volumes.create("data.img", size_gib=1, format="raw")
+    with pytest.raises(errors.InvalidArgument, match="nothing"):
+        volume.upload(tmp_path / "nothing")
+
+
 class TestDeleted:
     def test_with_its_own_volumes_only(self, test_lab: Lab) -> None:
         volumes = test_lab.pools["default"].volumes

@@ -99,6 +99,7 @@ class TestTranslation:
             (1, "cannot set up guest memory: Cannot allocate memory", errors.NotEnoughMemory),
             (9, "Active console session exists for this domain", errors.ConsoleBusy),
             (1, "pool 'default' has asynchronous jobs running.", errors.PoolBusy),
+            (55, "storage pool 'data' is not active", errors.PoolNotActive),
             (55, "network 'lan' is not active", errors.NetworkNotActive),
             (55, "domain is not running", errors.WrongState),
             (8, "unsupported flags (0x1) in function testDomainReset", errors.NotSupported),
