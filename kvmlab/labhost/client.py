@@ -119,7 +119,7 @@ class Seat:
     def leave(self, tell: Tell | None = None) -> None:
         """Say goodbye; when we were the last, wait for the lab host's end."""
         try:
-            last = self.ask("bye")["last"]
+            last = self.ask("bye").get("last", True)
         except LabHostError:
             last = True
         if last:
