@@ -1,7 +1,7 @@
 """Forms of the course: each a thin view of ipywidgets on a model that knows none of them.
 
-    vmm        chapter 1: two sliders, and the guest that adds them
-    create     chapter 2: a new guest by five choices
-    control    chapter 3: every guest, and what can be done with it
-    form       what all forms have in common
+vmm        chapter 1: two sliders, and the guest that adds them
+create     chapter 2: a new guest by five choices
+control    chapter 3: every guest, and what can be done with it
+form       what all forms have in common
 """
