@@ -31,6 +31,7 @@ STYLE = """<style>
   padding-left: 8px; color: var(--jp-ui-font-color1, #1f2933); }
 .kvmlab-error { border-left: 4px solid var(--jp-error-color1, #d32f2f); }
 .kvmlab-warning { border-left: 4px solid var(--jp-warn-color1, #f57c00); }
+.kvmlab-past { opacity: 0.4; }
 .kvmlab-same { margin: 10px 0 2px; font-weight: bold; }
 .kvmlab-create pre { margin: 0; padding: 8px 0; overflow: auto; max-height: 330px;
   color: var(--jp-content-font-color1, #1f2933);
@@ -158,9 +159,10 @@ class CreateForm(Form):
             self._doing.value = f'<span role="status">{escape(text)}</span>'
             self._result.value = _result(model)
             self._python.value = self._same("The same in Python", model.order.python)
-            if model.virsh:  # what can't be made has no commands: the last ones stay
+            if model.virsh:
                 self._virsh.value = self._same("The same in a terminal", model.virsh)
-            self._virsh.layout.opacity = "1" if model.virsh else "0.4"
+            # What can't be made has no commands: the last ones stay, and look out of date.
+            (self._virsh.remove_class if model.virsh else self._virsh.add_class)("kvmlab-past")
 
     def _same(self, heading: str, code: str) -> str:
         """A piece of code under its heading; lines that the last change brought are marked."""

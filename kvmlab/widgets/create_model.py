@@ -68,6 +68,7 @@ class CreateModel:
         self.virsh = self.problem = ""
         self.doing: tuple[str, float] | None = None
         self.guest: Guest | None = None
+        self._made: Order | None = None
         self.systems = self._find_systems()
         self.around = look(lab)
         networks = self.around.networks
@@ -124,7 +125,7 @@ class CreateModel:
     def create(self) -> Guest:
         """Make the guest and wait for it.
 
-        Where it is being made already, since the button was pressed, wait for that one.
+        Where the button was pressed for the same order, that guest is the one.
 
         Raises:
             KvmlabError: it can't be made.
@@ -133,16 +134,17 @@ class CreateModel:
             >>> model.create()
             <Guest web: shut off>
         """
-        before = self.guest
         with self._making:
-            if self.guest is not None and self.guest is not before:
+            if self.guest and self._made == self.order and self.order.name in self._lab.guests:
                 return self.guest
             self.problem = ""
             self._progress("", 0.0)
+            order = self.order
             try:
                 self.guest = self._lab.guests.create(
-                    self.order.name, **self.order.arguments, progress=self._progress
+                    order.name, **order.arguments, progress=self._progress
                 )
+                self._made = order
             except KvmlabError as error:
                 self.problem = str(error)
                 raise
