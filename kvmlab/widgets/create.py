@@ -53,7 +53,7 @@ TERMS = {
     "Storage in GiB": "The size of the guest's disk, a volume in the storage pool 'default'",
     "Network": "The virtual network that the guest's network card is plugged into",
 }
-WORDS = {"hint": "", "warning": "Mind: ", "error": "Not possible: "}
+WORDS = {"hint": "", "warning": "Mind: ", "error": "Not possible: ", "done": ""}
 
 
 class CreateForm(Form):

@@ -178,7 +178,7 @@ class CreateModel:
                 self.systems[self.order.image],
                 self.guest.name if self.guest else None,
             )
-            if all(note.kind != "error" for note in self.notes.values()):
+            if not any(note.is_obstacle for note in self.notes.values()):
                 with self._lab.virsh_log.action():  # keeps its questions out of the log
                     self.virsh = self._lab.guests.preview(self.order.name, **self.order.arguments)
         except KvmlabError as error:

@@ -107,11 +107,16 @@ class Note:
     Attributes:
         text: the sentence.
         kind: "hint" when all is well, "warning" for what can be made and may surprise,
-            "error" for what can't.
+            "error" for what can't, "done" for what has been made from this very form.
     """
 
     text: str
-    kind: Literal["hint", "warning", "error"] = "hint"
+    kind: Literal["hint", "warning", "error", "done"] = "hint"
+
+    @property
+    def is_obstacle(self) -> bool:
+        """Whether nothing can be made as it is."""
+        return self.kind in ("error", "done")
 
 
 def judge(
@@ -145,7 +150,7 @@ def _on_name(name: str, around: Surroundings, made: str | None) -> Note:
     if name not in around.guests:
         return Note("It will also be the guest's hostname.")
     if name == made:
-        return Note("this guest is made. Choose another name to make another one.", "error")
+        return Note("This guest is made. Choose another name to make another one.", "done")
     return Note("there is a guest of this name already. Choose another one.", "error")
 
 
