@@ -103,8 +103,14 @@ def start(number: int, image: Image, memory_mib: int, host: Host, folder: Path) 
             _run("ip", "tuntap", "add", "dev", name, "mode", "tap")
             _run("ip", "link", "set", "dev", name, "master", BRIDGE, "up")
             command = _command(number, name, overlay, agent, memory_mib, host)
+            # In a session of its own, as libvirt's QEMU: Linux gives each session a fair
+            # share of a busy CPU (sched(7), autogroup).
             qemu = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
             )
             yield Guest(qemu, listening, log)
         finally:

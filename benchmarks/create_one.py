@@ -21,7 +21,7 @@ from kvmlab.images import Catalogue
 MEMORY_MIB = 128
 
 COMPARISON = Comparison(
-    question="a guest from nothing to agent-ready",
+    question="a guest, create to agent-ready",
     against="bare qemu-system-x86_64",
     limit=1.3,
 )

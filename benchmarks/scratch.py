@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ def scratch_lab() -> Iterator[None]:
     """
     usual = home()
     own = usual / "bench"
+    usual.mkdir(parents=True, exist_ok=True)
     with (usual / "bench.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,7 +59,13 @@ def scratch_lab() -> Iterator[None]:
 
 
 def _remove(own: Path) -> None:
-    if own.exists():
-        command = [sys.executable, "-m", "kvmlab.cli", "reset", "--yes", "--images"]
+    if not own.exists():
+        return
+    command = [sys.executable, "-m", "kvmlab.cli", "reset", "--yes", "--images"]
+    # Ctrl-C has brought us here, or it can wait: the command ignores it, too.
+    kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         own.rmdir()
+    finally:
+        signal.signal(signal.SIGINT, kept)

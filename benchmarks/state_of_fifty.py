@@ -42,12 +42,12 @@ def answer(pairs: int, step: Step) -> list[Comparison]:
         def compare(
             question: str, against: str, ours: Callable[[], object], theirs: Callable[[], object]
         ) -> Comparison:
-            comparison = Comparison(f"{question} of {GUESTS} guests", against, LIMIT)
+            comparison = Comparison(f"{GUESTS} guests: {question}", against, LIMIT)
             ours(), theirs()
             return comparison.measure(lambda: timed(ours), lambda: timed(theirs), pairs, step)
 
         return [
             compare("lab.guests.states()", "getAllDomainStats", lab.guests.states, states),
-            compare("guest.state, one by one,", "virDomain.state, one by one", handles, domains),
+            compare("guest.state, one by one", "virDomain.state", handles, domains),
             compare("lab.stats()", "getAllDomainStats", lab.stats, stats),
         ]

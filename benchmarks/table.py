@@ -31,7 +31,7 @@ def table(comparisons: Iterable[Comparison], absent: dict[str, str]) -> Table:
         >>> Console().print(table(comparisons, {}))
     """
     made = Table("question", box=box.SIMPLE)
-    for heading in ("ours", "theirs", "ratio", "of all pairs", "limit", "verdict"):
+    for heading in ("ours", "theirs", "ratio", "limit", "verdict"):
         made.add_column(heading, justify="right", no_wrap=True)
     for each in comparisons:
         if each.limit is None:
@@ -42,13 +42,12 @@ def table(comparisons: Iterable[Comparison], absent: dict[str, str]) -> Table:
             f"{each.question}\n[dim]against {each.against}[/]",
             _seconds(median(each.ours_s)),
             _seconds(median(each.theirs_s)),
-            f"[bold]{each.ratio:.2f}[/]",
-            f"{min(each.ratios):.2f} to {max(each.ratios):.2f}",
+            f"[bold]{each.ratio:.2f}[/]\n[dim]{min(each.ratios):.2f} to {max(each.ratios):.2f}[/]",
             f"{each.limit:g}" if each.limit else "",
             verdict,
         )
     for name, reason in absent.items():
-        made.add_row(f"{name}\n[dim]{reason}[/]", "", "", "", "", "", "[red]no answer[/]")
+        made.add_row(f"{name}\n[dim]{reason}[/]", "", "", "", "", "[red]no answer[/]")
     return made
 
 
