@@ -7,5 +7,5 @@ mount -t sysfs sysfs /sys
 ip link set lo up
 echo 1 >/proc/sys/net/ipv4/ip_forward
 [ ! -e /proc/sys/net/ipv6/conf/all/forwarding ] || echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
-# --daemon returns once libvirtd takes connections.
-exec libvirtd --daemon
+# --daemon returns once libvirtd takes connections. Its words are read by programs too.
+exec env LC_ALL=C libvirtd --daemon
