@@ -55,8 +55,16 @@ class Question:
         ask: Callable[[int, Step], list[Comparison]]
         ask = import_module(f"benchmarks.{self.name}").answer
         pairs = pairs or self.pairs
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-        with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        with progress as bar:
             task = bar.add_task(self.name, total=2 * pairs * self.rows)
             return ask(pairs, lambda: bar.advance(task))
 
