@@ -18,10 +18,13 @@ next step a person can take.
     ├── AlreadyExists             the name is taken
     │   ├── GuestAlreadyExists
     │   ├── NetworkAlreadyExists
-    │   └── VolumeAlreadyExists
+    │   ├── PoolAlreadyExists
+    │   ├── VolumeAlreadyExists
+    │   └── SnapshotAlreadyExists
     ├── WrongState                it exists, but can't do that as it is now
     │   ├── GuestAlreadyRunning
     │   ├── GuestNotRunning
+    │   ├── InUse                 something else still depends on it
     │   ├── ConsoleBusy           somebody else has the guest's console open
     │   ├── PoolBusy              a volume is being made in the storage pool
     │   ├── PoolNotActive
@@ -162,8 +165,16 @@ class NetworkAlreadyExists(AlreadyExists):
     """There is a virtual network of that name already."""
 
 
+class PoolAlreadyExists(AlreadyExists):
+    """There is a storage pool of that name already."""
+
+
 class VolumeAlreadyExists(AlreadyExists):
     """There is a volume of that name in the storage pool already."""
+
+
+class SnapshotAlreadyExists(AlreadyExists):
+    """The guest has a snapshot of that name already."""
 
 
 class WrongState(KvmlabError):
@@ -180,6 +191,12 @@ class GuestNotRunning(WrongState):
     """The guest does not run, and that needs one that does."""
 
     advice = "Start it first: guest.start()"
+
+
+class InUse(WrongState):
+    """Something else still depends on it; the message names what."""
+
+    advice = "Remove what the message names first"
 
 
 class ConsoleBusy(WrongState):
