@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from kvmlab import Guest, Lab, errors
+from kvmlab.images import tree
 
 PATIENCE_S = 120
 
@@ -208,3 +209,9 @@ class TestListening:
             kinds = [watch.next(timeout_s=PATIENCE_S).kind for _ in range(2)]
         assert kinds == ["suspended", "resumed"]
         assert time.monotonic() - start < PATIENCE_S
+
+
+def test_our_cpio_archives_are_read_by_a_real_cpio(web: Guest) -> None:
+    files = {"bin/sh": tree.link("busybox"), "init": tree.Node(tree.PROGRAM, b"#!/bin/sh\n")}
+    said = web.run("cpio -t", input=tree.cpio(files), check=True)
+    assert said.stdout.split() == ["bin", "bin/sh", "init"]
