@@ -107,10 +107,15 @@ def test_running_guests_are_saved_and_resumed(person: Person) -> None:
     assert done.stdout.strip() == "shut off"
 
 
+def _hear_hangups() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_launcher_that_dies_leaves_nothing(person: Person, how: signal.Signals) -> None:
     before = traces(person.lab_home)
-    stay = Stay(person)
+    # Where the suite itself runs under nohup, what it starts would be deaf to SIGHUP.
+    stay = Stay(person, preexec_fn=_hear_hangups)
     assert person.run("exec", "--", *start_guest(person, "orphan")).returncode == 0
     stay.launcher.send_signal(how)
     stay.await_end()
