@@ -249,10 +249,15 @@ def _gone() -> LabHostError:
 
 def shut_down(tell: Tell | None = None) -> bool:
     """End the running lab host for all its users; tell whether there was one."""
+    folders = Folders.default()
     seat = find()
+    if seat is None and folders.start_lock.exists():
+        # One that is just being started can be asked once it has.
+        with folders.start_lock.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            seat = find()
     if seat is None:
         # One that takes no more requests may still be saving its guests.
-        folders = Folders.default()
         if folders.run_lock.exists():
             with folders.run_lock.open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
