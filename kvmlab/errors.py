@@ -56,6 +56,9 @@ next step a person can take.
 
 from __future__ import annotations
 
+import traceback
+from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -97,6 +100,18 @@ class KvmlabError(Exception):
     def __str__(self) -> str:
         # KeyError, a base of NotFound, would show the repr of the message.
         return str(self.args[0])
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: the learner's own line, and what happened.
+
+        IPython asks an exception for this. The way through the library says nothing to a
+        learner; its developers find it in ``__traceback__``.
+        """
+        package = str(Path(__file__).parent)
+        way = traceback.extract_tb(self.__traceback__)
+        theirs = list(takewhile(lambda step: not step.filename.startswith(package), way))
+        where = [f"line {step.lineno}: {step.line}" for step in theirs[-1:] if step.line]
+        return [*where, f"{type(self).__name__}: {self}"]
 
 
 class InvalidArgument(KvmlabError, ValueError):

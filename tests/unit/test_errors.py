@@ -9,7 +9,7 @@ import re
 import libvirt
 import pytest
 
-from kvmlab import errors
+from kvmlab import errors, limits
 from kvmlab.errors import KvmlabError, translate
 from kvmlab.libvirt_errors import NAMED, kind_of, translated
 
@@ -56,6 +56,13 @@ class TestTree:
             "a/b",
             "Choose another",
         )
+
+    def test_shows_a_learner_their_own_line_and_no_way_through_the_library(self) -> None:
+        with pytest.raises(errors.InvalidName) as caught:
+            limits.check_name("a/b")
+        own, told = caught.value._render_traceback_()
+        assert own.endswith('limits.check_name("a/b")')
+        assert told == f"InvalidName: {caught.value}"
 
     def test_gives_the_advice_of_its_class_without_a_next_step(self) -> None:
         assert str(errors.GuestNotRunning("no")) == "no. Start it first: guest.start()."
