@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         NetworkAlreadyExists,
         NetworkNotActive,
         NetworkNotFound,
+        NoBandwidthLimits,
         NotEnough,
         NotEnoughCpus,
         NotEnoughDisk,
@@ -67,13 +68,18 @@ if TYPE_CHECKING:
         WrongState,
     )
     from kvmlab.events import Event, Events, Watch
+    from kvmlab.forwarding import Forward
     from kvmlab.guest import Guest
     from kvmlab.guests import Guests
     from kvmlab.host import Host
+    from kvmlab.interface import Interface, Traffic
+    from kvmlab.interfaces import Interfaces
     from kvmlab.lab import Lab, connect
     from kvmlab.metrics import GuestStats
-    from kvmlab.networks import Lease, Network, Networks
+    from kvmlab.network import Lease, Network
+    from kvmlab.networks import Networks
     from kvmlab.screen import Screenshot
+    from kvmlab.specs.interface import Bandwidth
     from kvmlab.storage import Pool, Pools
     from kvmlab.virsh import Commands, VirshLog
     from kvmlab.volumes import Volume, Volumes
@@ -82,6 +88,7 @@ __all__ = [
     "Address",
     "AgentUnavailable",
     "AlreadyExists",
+    "Bandwidth",
     "CommandFailed",
     "CommandResult",
     "Commands",
@@ -94,6 +101,7 @@ __all__ = [
     "Event",
     "Events",
     "Forbidden",
+    "Forward",
     "Guest",
     "GuestAlreadyExists",
     "GuestAlreadyRunning",
@@ -108,6 +116,8 @@ __all__ = [
     "ImageError",
     "ImageNotFound",
     "InUse",
+    "Interface",
+    "Interfaces",
     "InvalidArgument",
     "InvalidName",
     "InvalidXml",
@@ -122,6 +132,7 @@ __all__ = [
     "NetworkNotActive",
     "NetworkNotFound",
     "Networks",
+    "NoBandwidthLimits",
     "NotEnough",
     "NotEnoughCpus",
     "NotEnoughDisk",
@@ -139,6 +150,7 @@ __all__ = [
     "SnapshotAlreadyExists",
     "SnapshotNotFound",
     "TimedOut",
+    "Traffic",
     "VirshLog",
     "VmmError",
     "Volume",
@@ -154,22 +166,27 @@ __all__ = [
 # so that `import kvmlab` costs nothing to a program that needs only a part (PEP 562).
 _HOME = {
     "Address": "agent",
+    "Bandwidth": "specs.interface",
     "CommandResult": "agent",
     "Commands": "virsh",
     "Console": "console",
     "Event": "events",
     "Events": "events",
+    "Forward": "forwarding",
     "Guest": "guest",
     "GuestStats": "metrics",
     "Guests": "guests",
     "Host": "host",
+    "Interface": "interface",
+    "Interfaces": "interfaces",
     "Lab": "lab",
-    "Lease": "networks",
-    "Network": "networks",
+    "Lease": "network",
+    "Network": "network",
     "Networks": "networks",
     "Pool": "storage",
     "Pools": "storage",
     "Screenshot": "screen",
+    "Traffic": "interface",
     "VirshLog": "virsh",
     "Volume": "volumes",
     "Volumes": "volumes",

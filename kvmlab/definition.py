@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import libvirt
 
-from kvmlab.errors import GuestAlreadyExists, NotFound, VolumeNotFound, translate
-from kvmlab.handle import GuestHandle
+from kvmlab.errors import GuestAlreadyExists, VolumeNotFound, translate
+from kvmlab.handle import GuestHandle, xml_of
 from kvmlab.limits import check_name
 from kvmlab.specs import GuestSpec, VolumeSpec
 from kvmlab.storage import Pool
@@ -175,16 +174,6 @@ class Definition(GuestHandle):
         pools = connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
         volumes = [volume for pool in pools for volume in pool.listAllVolumes()]
         return {
-            *(disk.path for xml in _xml_of(guests) for disk in GuestSpec.from_xml(xml).disks),
-            *(VolumeSpec.from_xml(xml).backing_path for xml in _xml_of(volumes)),
+            *(disk.path for xml in xml_of(guests) for disk in GuestSpec.from_xml(xml).disks),
+            *(VolumeSpec.from_xml(xml).backing_path for xml in xml_of(volumes)),
         }
-
-
-def _xml_of(those: Iterable[Any]) -> Iterator[str]:
-    """Yield the XML of those that are still there: others may be deleting at the same time."""
-    for each in those:
-        try:
-            yield each.XMLDesc()
-        except libvirt.libvirtError as error:
-            if not isinstance(translate(error), NotFound):
-                raise

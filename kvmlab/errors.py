@@ -42,6 +42,7 @@ next step a person can take.
     │   └── ConnectionLost        libvirt was reached, and went away
     ├── Forbidden                 libvirt refuses this user that action
     ├── NotSupported              this libvirt, QEMU or host can't do that
+    │   └── NoBandwidthLimits     its kernel has no traffic control
     ├── LibvirtFailed             anything else libvirt reports
     ├── LabHostError              the lab host can't start, or went away
     │   └── HostRequirementError  this machine lacks something the lab host needs
@@ -327,6 +328,15 @@ class NotSupported(KvmlabError):
     advice = "./lab doctor tells what this machine can do"
 
 
+class NoBandwidthLimits(NotSupported):
+    """The host's kernel lacks the traffic control that limits bandwidth."""
+
+    advice = (
+        "Do without the limit, or load what Linux needs for it on the machine itself: "
+        "modprobe -a sch_htb sch_sfq sch_ingress cls_fw cls_u32 act_police"
+    )
+
+
 class LibvirtFailed(KvmlabError):
     """Anything else libvirt reports; its own words are in the message."""
 
@@ -383,5 +393,5 @@ def translate(error: libvirt.libvirtError, *, doing: str = "") -> KvmlabError:
     # Imported late: whoever only raises our errors need not wait for libvirt.
     from kvmlab.libvirt_errors import kind_of
 
-    said = error.get_error_message() or str(error)
+    said = (error.get_error_message() or str(error)).strip()
     return kind_of(error)(f"{doing}: {said}" if doing else said)

@@ -83,9 +83,9 @@ class Event:
         guest: the guest's name.
         kind: "defined", "undefined", "started", "suspended", "resumed", "stopped",
             "shutdown" (it is on its way down), "pmsuspended", "crashed", "reboot",
-            "agent" or "balloon".
+            "agent", "balloon", "device removed" or "device removal failed".
         detail: libvirt's closer word: "booted", "destroyed", "saved", "connected", ...;
-            for the balloon, the guest's memory now, in MiB.
+            for the balloon, the guest's memory now, in MiB; for a device, its alias.
 
     Example:
         >>> Event("web", "started", "booted")
@@ -252,6 +252,12 @@ class Events:
         def balloon(_: Any, domain: Any, actual_kib: int, __: Any) -> None:
             self._publish(Event(domain.name(), "balloon", str(actual_kib // 1024)))
 
+        def removed(_: Any, domain: Any, alias: str, __: Any) -> None:
+            self._publish(Event(domain.name(), "device removed", alias))
+
+        def kept(_: Any, domain: Any, alias: str, __: Any) -> None:
+            self._publish(Event(domain.name(), "device removal failed", alias))
+
         register = self._connection.domainEventRegisterAny
         with translated("listen to events"):
             self._registered = [
@@ -259,6 +265,8 @@ class Events:
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, agent, None),
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, reboot, None),
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, balloon, None),
+                register(None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, removed, None),
+                register(None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, kept, None),
             ]
         with suppress(libvirt.libvirtError):  # drivers inside this process can't go away
             self._connection.registerCloseCallback(lambda *_: self._end_watches(), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import libvirt
 
 from kvmlab import metrics
-from kvmlab.agent import Inside
+from kvmlab.connections import Connections
 from kvmlab.console import Console
 from kvmlab.definition import Definition
 from kvmlab.lifecycle import Lifecycle
@@ -13,7 +13,7 @@ from kvmlab.resources import Resources
 from kvmlab.screen import Screenshot
 
 
-class Guest(Lifecycle, Definition, Resources, Inside):
+class Guest(Lifecycle, Definition, Resources, Connections):
     """A guest: what libvirt calls a domain.
 
     It is a live handle: what it tells is read from libvirt when it is asked.

@@ -14,7 +14,7 @@ from kvmlab.guest import Guest
 from kvmlab.handle import Collection
 from kvmlab.libvirt_errors import translated
 from kvmlab.limits import check_name
-from kvmlab.networks import Network
+from kvmlab.network import Network
 from kvmlab.states import state_word
 from kvmlab.virsh import Commands
 from kvmlab.volumes import Progress

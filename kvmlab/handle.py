@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -127,6 +127,25 @@ class GuestHandle(Handle):
         if verb in _NEEDS_RUNNING and not running:
             return GuestNotRunning(problem.happened, seen=state)
         return problem
+
+
+def xml_of(those: Iterable[Any], flags: int = 0) -> Iterator[str]:
+    """Yield the XML of those that are still there: others may be deleting at the same time.
+
+    Args:
+        those: libvirt's objects.
+        flags: of their ``XMLDesc``.
+
+    Example:
+        >>> next(xml_of(connection.listAllNetworks()))[:9]
+        '<network>'
+    """
+    for each in those:
+        try:
+            yield each.XMLDesc(flags)
+        except libvirt.libvirtError as error:
+            if not isinstance(translate(error), NotFound):
+                raise
 
 
 T = TypeVar("T", bound=Handle)

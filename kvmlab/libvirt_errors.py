@@ -85,6 +85,8 @@ _SAID: tuple[tuple[str, type[KvmlabError]], ...] = (
     (r"network '.*' is not active", errors.NetworkNotActive),
     (r"[Aa]ctive console session exists", errors.ConsoleBusy),
     (r"pool .* has asynchronous jobs running", errors.PoolBusy),
+    (r"Child process \(\S*tc (qdisc|class|filter) ", errors.NoBandwidthLimits),
+    (r"No more available PCI slots", errors.NotEnough),
     (r"guest agent is not (connected|responding)", errors.AgentUnavailable),
 )
 _VAGUE = {

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 # What is safe as a hostname, as a file name and as a word on the command line.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LONGEST_HOSTNAME = 63  # one label of a DNS name, RFC 1123
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_DNS_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_LONGEST_DNS_NAME = 253  # RFC 1035, without the length bytes
 _LONGEST_FILE_NAME = 255  # bytes, on every file system of Linux
 
 # A lesson on virtual CPUs needs a few, even where the host has two.
@@ -51,6 +54,40 @@ def check_volume_name(name: str) -> None:
         >>> check_volume_name("web.qcow2")
     """
     _check_name(name, "volume", _LONGEST_FILE_NAME)
+
+
+def check_network_name(name: str) -> None:
+    """Refuse a network's name as `check_name` does.
+
+    Raises:
+        InvalidName: it is not 1 to 63 ASCII letters, digits, ``.``, ``_`` and ``-``,
+            a letter or digit first.
+
+    Example:
+        >>> check_network_name("backstage")
+    """
+    _check_name(name, "network", _LONGEST_HOSTNAME)
+
+
+def check_dns_name(name: str, what: str = "name in DNS") -> None:
+    """Refuse what can't be a name in DNS (RFC 1123, section 2.1).
+
+    Args:
+        name: one or more labels with dots between them.
+        what: what it is, for the error.
+
+    Raises:
+        InvalidName: another character, or too long.
+
+    Example:
+        >>> check_dns_name("db.backstage.lab")
+    """
+    if not isinstance(name, str) or not _DNS_NAME.fullmatch(name) or len(name) > _LONGEST_DNS_NAME:
+        raise InvalidName(
+            f"that can't be a {what}",
+            seen=name,
+            next_step="Use letters, digits and '-', with dots in between: 'db', 'db.lab'",
+        )
 
 
 def check_memory(memory_mib: int, host: Host, *, least_mib: int = 1) -> None:

@@ -1,140 +1,27 @@
-"""libvirt's virtual networks: the switches that guests are plugged into."""
+"""libvirt's virtual networks: making them, finding them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
-from kvmlab.errors import NetworkNotFound
-from kvmlab.handle import Collection, Handle
+import libvirt
 
-
-@dataclass(frozen=True)
-class Lease:
-    """An address that the network's DHCP server has given out.
-
-    Attributes:
-        address: the IP address.
-        prefix: the length of the network's prefix.
-        mac: the network card it was given to.
-        hostname: the name the guest asked with, if any.
-        expires: when the lease ends.
-
-    Example:
-        >>> lab.networks["default"].leases()[0].address
-        '192.168.122.57'
-    """
-
-    address: str
-    prefix: int
-    mac: str
-    hostname: str | None
-    expires: datetime
-
-
-class Network(Handle):
-    """A virtual network.
-
-    Example:
-        >>> lab.networks["default"].bridge
-        'virbr0'
-    """
-
-    @property
-    def is_active(self) -> bool:
-        """Whether the network is started.
-
-        Example:
-            >>> lab.networks["default"].is_active
-            True
-        """
-        with self._doing("net-info", self.name, question=True):
-            return bool(self._libvirt.isActive())
-
-    @property
-    def bridge(self) -> str:
-        """The name of the host's bridge that the guests' cards are plugged into.
-
-        Example:
-            >>> lab.networks["default"].bridge
-            'virbr0'
-        """
-        with self._doing("net-info", self.name, question=True):
-            return str(self._libvirt.bridgeName())
-
-    @property
-    def xml(self) -> str:
-        """The network's XML.
-
-        Example:
-            >>> print(lab.networks["default"].xml)
-            <network>...
-        """
-        with self._doing("net-dumpxml", self.name, question=True):
-            return str(self._libvirt.XMLDesc())
-
-    @property
-    def autostart(self) -> bool:
-        """Whether libvirt starts the network when libvirt itself starts; can be set.
-
-        Example:
-            >>> lab.networks["default"].autostart = True
-        """
-        with self._doing("net-info", self.name, question=True):
-            return bool(self._libvirt.autostart())
-
-    @autostart.setter
-    def autostart(self, on: bool) -> None:
-        with self._doing("net-autostart", self.name, None if on else "--disable"):
-            self._libvirt.setAutostart(int(on))
-
-    def start(self) -> None:
-        """Start the network: its bridge, its DHCP and DNS server, its firewall rules.
-
-        Raises:
-            WrongState: it is started already.
-
-        Example:
-            >>> lab.networks["default"].start()
-        """
-        with self._doing("net-start", self.name):
-            self._libvirt.create()
-
-    def stop(self) -> None:
-        """Stop the network; running guests lose their link to it.
-
-        Raises:
-            WrongState: it is not started.
-
-        Example:
-            >>> lab.networks["default"].stop()
-        """
-        with self._doing("net-destroy", self.name):
-            self._libvirt.destroy()
-
-    def leases(self) -> list[Lease]:
-        """Return the addresses that are given out now.
-
-        Example:
-            >>> [lease.hostname for lease in lab.networks["default"].leases()]
-            ['web']
-        """
-        with self._doing("net-dhcp-leases", self.name, question=True):
-            found = self._libvirt.DHCPLeases()
-        return [
-            Lease(
-                address=each["ipaddr"],
-                prefix=each["prefix"],
-                mac=each["mac"],
-                hostname=each["hostname"],
-                expires=datetime.fromtimestamp(each["expirytime"], UTC),
-            )
-            for each in found
-        ]
-
-    def __repr__(self) -> str:
-        return f"<Network {self.name}>"
+from kvmlab.cidr import check_free, free_block
+from kvmlab.errors import NetworkAlreadyExists, NetworkNotFound
+from kvmlab.handle import Collection
+from kvmlab.libvirt_errors import translated
+from kvmlab.limits import check_network_name
+from kvmlab.network import Network
+from kvmlab.network_changes import entry_for
+from kvmlab.network_wish import Mode, NetworkWish, specify
+from kvmlab.plugs import macs_of, plugs
+from kvmlab.specs import Bandwidth, NetworkSpec
+from kvmlab.subnets import Range
+from kvmlab.surroundings import check_bridge, check_bridge_is_new, taken
+from kvmlab.virsh import Commands, VirshLog, feed
 
 
 class Networks(Collection[Network]):
@@ -148,6 +35,182 @@ class Networks(Collection[Network]):
     _noun = "network"
     _missing = NetworkNotFound
 
+    def create(
+        self,
+        name: str,
+        *,
+        mode: Mode = "nat",
+        cidr: str | Sequence[str] | None = None,
+        gateway: str | Sequence[str] | None = None,
+        dhcp: bool | Range | Sequence[Range] = True,
+        hosts: Mapping[str, str] | None = None,
+        dns: Mapping[str, str] | None = None,
+        domain: str | None = None,
+        isolated_ports: bool = False,
+        bandwidth: Bandwidth | int | None = None,
+        mtu: int | None = None,
+        bridge: str | None = None,
+        start: bool = True,
+        autostart: bool = True,
+    ) -> Network:
+        """Create a network and start it. All or nothing: what fails leaves nothing behind.
+
+        It is like libvirt's default network where nothing else is said: the host has the
+        first address and gives out the others; ports are open at once (no spanning tree),
+        and an address is offered without trying for seconds whether somebody has it.
+
+        Args:
+            name: 1 to 63 letters, digits, "-", "_" and ".".
+            mode: how packets leave it. "nat": to everywhere, with the host's address on
+                them, and nobody outside can begin to talk to a guest. "routed": with the
+                guests' own addresses; the world outside must know the way back. "isolated":
+                not at all. "open": as routed, but libvirt makes no firewall rule. "bridge":
+                guests are in the network of a bridge of the host, as if on its cable.
+            cidr: its addresses: "10.10.0.0/24", or several, of IPv4 and IPv6:
+                ["10.10.0.0/24", "fd00:10::/64"]. Without a word, 256 addresses that nobody
+                has; with ``[]`` none: a switch, and nothing else.
+            gateway: the host's own address in it, if not the first; or several.
+            dhcp: whether addresses are given out; or which, as ("10.10.0.100",
+                "10.10.0.199"), or several of these. In IPv6, guests make their own address
+                from what the host announces, unless a range is given.
+            hosts: addresses kept for guests: {guest or MAC address: address}; see
+                `Network.add_host`.
+            dns: names its DNS server knows, besides those of guests: {name: address}.
+            domain: what guests' names end in, such as "backstage.lab".
+            isolated_ports: guests reach the host and what is behind it, but not each other.
+            bandwidth: how much all its guests together may receive and send: a `Bandwidth`,
+                or one number for both, in KiB per second.
+            mtu: the largest packet, in bytes; without it, Ethernet's 1500.
+            bridge: for mode "bridge", the host's bridge, which must exist. For others, what
+                the new one shall be called, instead of virbr1, virbr2, ...
+            start: start it.
+            autostart: start it whenever libvirt starts.
+
+        Raises:
+            InvalidName: that can't be its name, or one of those in it.
+            InvalidArgument: another value makes no sense, or is outside of the subnet.
+            NetworkAlreadyExists: the name is taken.
+            AlreadyExists: the host has an interface that is called like the new bridge.
+            InUse: another network, or the host itself, has some of these addresses.
+            DeviceNotFound: the host has no such bridge.
+            NoBandwidthLimits: the host's kernel can't limit bandwidth.
+
+        Example:
+            >>> lan = lab.networks.create("backstage", mode="isolated", cidr="10.10.0.0/24")
+            >>> lan.is_active
+            True
+        """
+        spec = self._plan(
+            name,
+            mode=mode,
+            cidr=cidr,
+            gateway=gateway,
+            dhcp=dhcp,
+            hosts=hosts,
+            dns=dns,
+            domain=domain,
+            isolated_ports=isolated_ports,
+            bandwidth=bandwidth,
+            mtu=mtu,
+            bridge=bridge,
+        )
+        log = self._lab.virsh_log
+        with (
+            log.action() as action,
+            translated(f"create network {name!r}"),
+            ExitStack() as undo,
+        ):
+            found = _define(self._lab.connection, spec)
+            undo.callback(found.undefine)
+            if autostart:
+                found.setAutostart(1)
+            if start:
+                found.create()
+            undo.pop_all()
+            action.note(_commands(spec, log, start=start, autostart=autostart))
+        network = Network(self._lab, found)
+        network.virsh = action.commands
+        return network
+
+    def preview(
+        self, name: str, *, start: bool = True, autostart: bool = True, **choices: Any
+    ) -> Commands:
+        """Return the commands that `create` would have done; nothing is made.
+
+        Args:
+            name: as for `create`, and so are all others.
+            start: see there.
+            autostart: see there.
+            choices: see there.
+
+        Raises:
+            KvmlabError: what `create` would have raised before it made anything.
+
+        Example:
+            >>> lab.networks.preview("backstage", mode="isolated")
+            virsh net-define /dev/stdin <<'XML'
+            ...
+        """
+        spec = self._plan(name, **choices)
+        return _commands(spec, self._lab.virsh_log, start=start, autostart=autostart)
+
+    def plan(self, name: str, **choices: Any) -> NetworkSpec:
+        """Return the definition that `create` would hand to libvirt; nothing is made.
+
+        Args:
+            name: as for `create`.
+            choices: see there, but for ``start`` and ``autostart``.
+
+        Raises:
+            KvmlabError: what `create` would have raised before it made anything.
+
+        Example:
+            >>> str(lab.networks.plan("lan").ips[0].subnet)
+            '192.168.123.0/24'
+        """
+        return self._plan(name, **choices)
+
+    def _plan(
+        self,
+        name: str,
+        *,
+        mode: Mode = "nat",
+        cidr: str | Sequence[str] | None = None,
+        gateway: str | Sequence[str] | None = None,
+        hosts: Mapping[str, str] | None = None,
+        dns: Mapping[str, str] | None = None,
+        **choices: Any,
+    ) -> NetworkSpec:
+        check_network_name(name)
+        if name in self:
+            raise NetworkAlreadyExists("there is a network of that name", seen=name)
+        with translated("look at what there is"):
+            theirs = list(taken(self._lab))
+            # Few guests are defined before their network; most are known by their name.
+            cards = list(plugs(self._lab)) if hosts else []
+        wish = NetworkWish(
+            name,
+            mode,
+            cidr=() if cidr is None else cidr,
+            gateway=gateway or (),
+            hosts=[
+                entry_for(host, address, macs_of(host, name, cards), name)
+                for host, address in (hosts or {}).items()
+            ],
+            dns=dns or {},
+            **choices,
+        )
+        if cidr is None and mode != "bridge":
+            wish = replace(wish, cidr=str(free_block(theirs)))
+        spec = specify(wish)
+        for ip in spec.ips:
+            check_free(ip.subnet, theirs)
+        if mode == "bridge":
+            check_bridge(self._lab, str(wish.bridge))
+        elif wish.bridge:
+            check_bridge_is_new(self._lab, wish.bridge)
+        return spec
+
     def _all(self) -> list[Any]:
         return list(self._lab.connection.listAllNetworks())
 
@@ -156,3 +219,16 @@ class Networks(Collection[Network]):
 
     def _handle(self, found: Any) -> Network:
         return Network(self._lab, found)
+
+
+def _define(connection: Any, spec: NetworkSpec) -> Any:
+    return connection.networkDefineXMLFlags(spec.to_xml(), libvirt.VIR_NETWORK_DEFINE_VALIDATE)
+
+
+def _commands(spec: NetworkSpec, log: VirshLog, *, start: bool, autostart: bool) -> Commands:
+    lines = [feed(log.virsh("net-define", "/dev/stdin"), spec.to_xml())]
+    if autostart:
+        lines.append(log.virsh("net-autostart", spec.name))
+    if start:
+        lines.append(log.virsh("net-start", spec.name))
+    return Commands("\n".join(lines))

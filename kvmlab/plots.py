@@ -1,7 +1,7 @@
 """Pictures of how virtualization works, drawn with matplotlib.
 
 Each function returns a `kvmlab.drawing.Picture`, a matplotlib ``Figure`` that a notebook
-shows as it is. Functions of plain data: none of them looks at libvirt or at this machine.
+shows as it is. They draw plain data; one that is given a lab reads it first.
 """
 
 from __future__ import annotations
@@ -21,9 +21,28 @@ from kvmlab.drawing import (
     box,
     words,
 )
+from kvmlab.lab import Lab
+from kvmlab.networkmap import draw_network_map
 from kvmlab.statechart import guest_states
+from kvmlab.topology import Topology, read_topology
 
-__all__ = ["guest_states", "hypervisor_types", "stack"]
+__all__ = ["guest_states", "hypervisor_types", "network_map", "stack"]
+
+
+def network_map(there: Lab | Topology) -> Picture:
+    """Draw the networks of a lab: the host, its bridges, and who is plugged in where.
+
+    Args:
+        there: the lab; or what `kvmlab.topology.read_topology` has read, or you made up.
+
+    Raises:
+        KvmlabError: libvirt can't be asked.
+
+    Example:
+        >>> network_map(lab).alt
+        'A map of the networks of host kvmlab. default (192.168.122.0/24) is nat: ...'
+    """
+    return draw_network_map(there if isinstance(there, Topology) else read_topology(there))
 
 
 def hypervisor_types() -> Picture:

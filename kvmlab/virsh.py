@@ -43,6 +43,16 @@ def shell(*words: str | None) -> str:
     return shlex.join(word for word in words if word is not None)
 
 
+def feed(command: str, text: str) -> str:
+    """Return a shell command that is given a text to read: virsh takes XML from /dev/stdin.
+
+    Example:
+        >>> feed("virsh secret-define /dev/stdin", "<secret/>")
+        "virsh secret-define /dev/stdin <<'XML'\\n<secret/>\\nXML"
+    """
+    return f"{command} <<'XML'\n{text}\nXML"
+
+
 class Action:
     """What is being done, as the commands noted so far.
 

@@ -7,6 +7,7 @@
     rooms         the mounts and the network namespace it lives in
     daemon        its libvirtd: settings, default network and pool, save and resume
     jupyter       JupyterLab as a service of the lab host
+    ports         ports of the machine outside, handed to processes inside
     client        the way in: start, join, run a command, leave
     commands      running a command for somebody
     desk          a learner's stay: JupyterLab from start to Ctrl-C

@@ -15,11 +15,12 @@ import secrets
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from kvmlab.errors import LabHostError
-from kvmlab.labhost import rooms
+from kvmlab.labhost import ports, rooms
 from kvmlab.labhost.folders import Folders
 
 FIRST_PORT = 8888
@@ -47,15 +48,8 @@ def open_port(port: int | None) -> socket.socket:
     """
     tried = range(FIRST_PORT, FIRST_PORT + PORTS_TRIED) if port is None else [port]
     for number in tried:
-        sock = socket.socket()
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", number))
-            sock.listen(128)
-        except OSError:
-            sock.close()
-        else:
-            return sock
+        with suppress(OSError):
+            return ports.open_port(number)
     raise LabHostError(
         "no port for JupyterLab is free on 127.0.0.1",
         seen=port if port is not None else f"{tried[0]}-{tried[-1]}",

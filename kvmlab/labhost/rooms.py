@@ -49,6 +49,9 @@ Host {hosts}
     LogLevel ERROR
 """
 
+# Private addresses (RFC 1918, RFC 4193) are guests' as well.
+_GUESTS = "192.168.* 10.* 172.?.* 172.??.* fd*:*"
+
 # On a terminal virsh starts it, and it complains that there is no polkit to ask;
 # in a lab host nobody needs to be asked.
 POLKIT_AGENT = Path("/usr/bin/pkttyagent")
@@ -204,7 +207,7 @@ def _cover_ssh_config(folders: Folders) -> None:
     settings = own / "kvmlab.conf"
     key = folders.root / "ssh" / "id_ed25519"
     settings.write_text(
-        "".join(SSH_CONFIG.format(hosts=hosts, key=key) for hosts in ("192.168.* 10.*", "* !*.*"))
+        "".join(SSH_CONFIG.format(hosts=hosts, key=key) for hosts in (_GUESTS, "* !*.*"))
     )
     # ssh refuses an included file that others may write to.
     settings.chmod(0o644)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kvmlab.errors import KvmlabError, LabHostError
-from kvmlab.labhost import daemon, jupyter, rooms, wire
+from kvmlab.labhost import daemon, jupyter, ports, rooms, wire
 from kvmlab.labhost.folders import Folders
 
 log = logging.getLogger(__name__)
@@ -157,7 +157,11 @@ class Supervisor:
         lease = self.leases[self.numbers] = Lease(self.numbers, writer, joined=joined)
         try:
             while line := await reader.readline():
-                writer.write(wire.encode(self.answer(lease, wire.decode(line))))
+                message = wire.decode(line)
+                if message.get("op") == "listen":
+                    await ports.hand_over(writer, message.get("port"))
+                else:
+                    writer.write(wire.encode(self.answer(lease, message)))
                 await writer.drain()
         except (ConnectionError, ValueError):
             log.info("connection %d broke", lease.number)

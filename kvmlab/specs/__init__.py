@@ -4,7 +4,6 @@ from kvmlab.specs.devices import (
     AgentChannel,
     Disk,
     Graphics,
-    Interface,
     MemBalloon,
     Rng,
     Serial,
@@ -19,17 +18,25 @@ from kvmlab.specs.guest import (
     Provenance,
     SmbiosStrings,
 )
+from kvmlab.specs.interface import Bandwidth, Interface
+from kvmlab.specs.network import DhcpHost, DhcpRange, DnsHost, IpSpec, NetworkSpec
 from kvmlab.specs.storage import PoolSpec, VolumeSpec
 
 __all__ = [
     "AgentChannel",
+    "Bandwidth",
     "Cpu",
     "CpuFeature",
+    "DhcpHost",
+    "DhcpRange",
     "Disk",
+    "DnsHost",
     "Graphics",
     "GuestSpec",
     "Interface",
+    "IpSpec",
     "MemBalloon",
+    "NetworkSpec",
     "OperatingSystem",
     "PoolSpec",
     "Provenance",

@@ -34,22 +34,6 @@ class Disk(Element, tag="disk", fixed={"@type": "file"}):
 
 
 @dataclass(frozen=True)
-class Interface(Element, tag="interface", fixed={"@type": "network"}):
-    """A network card plugged into one of libvirt's networks.
-
-    Without a MAC address libvirt picks one when the guest is defined.
-
-    Example:
-        >>> Interface(network="default").model
-        'virtio'
-    """
-
-    network: str = text("source/@network")
-    model: str | None = text("model/@type", "virtio")
-    mac: str | None = text("mac/@address", None)
-
-
-@dataclass(frozen=True)
 class Serial(Element, tag="serial"):
     """A serial port: what ``virsh console`` talks to.
 

@@ -10,13 +10,13 @@ from kvmlab.specs.devices import (
     AgentChannel,
     Disk,
     Graphics,
-    Interface,
     MemBalloon,
     Rng,
     Serial,
     UsbController,
     Video,
 )
+from kvmlab.specs.interface import Interface
 from kvmlab.specs.xml import Element, child, children, number, present, size, text, texts
 
 

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Self
 NAMESPACES = {
     "kvmlab": "urn:kvmlab:guest",
     "libosinfo": "http://libosinfo.org/xmlns/libvirt/domain/1.0",
+    "dnsmasq": "http://libvirt.org/schemas/network/dnsmasq/1.0",
 }
 for _prefix, _uri in NAMESPACES.items():
     ET.register_namespace(_prefix, _uri)
@@ -251,3 +252,13 @@ class Element:
         element = self.to_element()
         ET.indent(element)
         return ET.tostring(element, encoding="unicode")
+
+
+def one_line(spec: Element) -> str:
+    """Build the XML text of a spec in one line, as it fits onto a command line.
+
+    Example:
+        >>> one_line(DhcpHost(name="web", ip="10.10.0.5"))
+        "<host name='web' ip='10.10.0.5' />"
+    """
+    return ET.tostring(spec.to_element(), encoding="unicode")

@@ -44,7 +44,7 @@ def alike(one: Guest, twin: Guest) -> tuple[GuestSpec, GuestSpec]:
     """Return both definitions without what must be each guest's own."""
 
     def bare(spec: GuestSpec) -> GuestSpec:
-        cards = tuple(replace(card, mac=None) for card in spec.interfaces)
+        cards = tuple(replace(card, mac=None, target=None) for card in spec.interfaces)
         return replace(spec, uuid=None, interfaces=cards)
 
     return GuestSpec.from_xml(for_twin(bare(one.spec).to_xml())), bare(twin.spec)

@@ -11,7 +11,19 @@ import libvirt
 import libvirt_qemu
 import pytest
 
-from kvmlab import Guest, Guests, Lab, Network, Pool, Volume, Volumes, errors
+from kvmlab import (
+    Guest,
+    Guests,
+    Interface,
+    Interfaces,
+    Lab,
+    Network,
+    Networks,
+    Pool,
+    Volume,
+    Volumes,
+    errors,
+)
 from kvmlab.specs import VolumeSpec
 
 
@@ -99,28 +111,44 @@ class Broken:
 def broken(cls: type) -> Any:
     lab = Lab(Broken())
     pool = Pool(lab, Broken())
-    known = {Lab: lab, Guests: lab.guests, Volumes: pool.volumes, Volume: Volume(pool, Broken())}
+    guest = Guest(lab, Broken())
+    known = {
+        Lab: lab,
+        Guests: lab.guests,
+        Networks: lab.networks,
+        Volumes: pool.volumes,
+        Volume: Volume(pool, Broken()),
+        Interfaces: guest.interfaces,
+        Interface: Interface(guest, MAC),
+    }
     return known[cls] if cls in known else cls(lab, Broken())
 
 
+MAC = "52:54:00:12:34:56"
 ARGUMENTS: dict[str, Any] = {
+    "address": "10.10.0.5",
     "command": "true",
+    "host": "web",
     "key": "web",
+    "limit": 512,
     "memory_mib": 64,
     "name": "new",
+    "port": 80,
     "size_gib": 1,
     "source": Path("/etc/hostname"),
     "spec": VolumeSpec(name="data.img", capacity_bytes=1),
     "vcpus": 1,
 }
 # What can be told without asking libvirt.
-SILENT = {"uri"}
+SILENT = {"uri", "interfaces", "virsh"}
 
 
 def members() -> list[tuple[type, str]]:
     return [
         (cls, name)
-        for cls in (Guest, Guests, Network, Pool, Volume, Volumes, Lab)
+        for cls in (
+            *(Guest, Guests, Interface, Interfaces, Lab, Network, Networks, Pool, Volume, Volumes),
+        )
         for name, member in inspect.getmembers(cls)
         if not name.startswith("_") and (callable(member) or isinstance(member, property))
         if name not in SILENT

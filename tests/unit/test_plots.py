@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from IPython.core.formatters import DisplayFormatter
 from matplotlib.colors import to_rgb
@@ -16,7 +17,8 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from kvmlab import drawing, plots, statechart
+from kvmlab import Lab, drawing, networkmap, plots, statechart
+from kvmlab.topology import Cable, Station, Switch, Topology
 
 TRANSITIONS = [
     ("no guest", "define", "shut off"),
@@ -32,7 +34,51 @@ TRANSITIONS = [
     ("saved", "start", "running"),
     ("saved", "managedsave-remove", "shut off"),
 ]
+HOUSE = Topology(
+    "kvmlab",
+    (("eth0", "10.0.2.15"),),
+    (
+        Switch("default", "nat", "virbr0", ("192.168.122.0/24",)),
+        Switch("street", "routed", "virbr1", ("10.20.0.0/24", "fd00:20::/64")),
+        Switch("cellar", "isolated", "virbr2", ("10.30.0.0/24",), isolated_ports=True),
+        Switch("br0", "bridge", "br0"),
+    ),
+    (
+        Station("ann", "running", (Cable("default", "vnet0", ("192.168.122.57",)),)),
+        Station(
+            "bob",
+            "running",
+            (
+                Cable("street", "vnet1", ("10.20.0.9", "fd00:20::5054:ff:fe12:3456")),
+                Cable("cellar", "vnet2", is_plugged_in=False),
+            ),
+        ),
+        Station("cleo", "shut off", (Cable("br0"),)),
+        Station("dan", "paused"),
+    ),
+)
+LONG = "a-name-that-is-as-long-as-the-name-of-a-guest-may-be-by-the-rule"[:63]
+CROWD = Topology(
+    LONG,
+    (("enp0s31f6", "10.200.200.200"), ("wlan0", "10.100.100.100")),
+    tuple(
+        Switch(f"{number}{LONG}"[:63], mode, f"virbr{number}", ("fd00:dead:beef:1::/64",) * number,
+               is_active=number % 3 != 2, isolated_ports=number % 2 == 0)
+        for number, mode in enumerate([*networkmap.LEAVES, "hostdev", ""])
+    ),
+    tuple(
+        Station(f"{number}{LONG}"[:63], ("running", "shut off", "in shutdown")[number % 3], tuple(
+            Cable(f"{card}{LONG}"[:63], f"vnet{number}{card}" if number % 3 != 1 else None,
+                  ("fd00:dead:beef:1:5054:ff:fe12:3456",) * (card % 3), card != 3)
+            for card in range(number % 8)
+        ))
+        for number in range(12)
+    ),
+)  # fmt: skip
 PICTURES = {
+    "network_map": lambda: plots.network_map(HOUSE),
+    "a crowded network_map": lambda: plots.network_map(CROWD),
+    "an empty network_map": lambda: plots.network_map(Topology("kvmlab")),
     "hypervisor_types": plots.hypervisor_types,
     "stack": plots.stack,
     "guest_states": lambda: plots.guest_states(TRANSITIONS),
@@ -184,3 +230,39 @@ def test_any_mixture_of_transitions_stays_legible(seed: int) -> None:
 def test_known_states_have_places_of_their_own() -> None:
     places = [entry[:2] for entry in statechart.KNOWN.values()]
     assert len(set(places)) == len(places) == 9
+
+
+class TestTheNetworkMap:
+    def test_says_in_words_what_it_shows(self) -> None:
+        said = plots.network_map(HOUSE).alt
+        for words in (
+            "default (192.168.122.0/24) is nat: with the host's address on it.",
+            "cellar (10.30.0.0/24, its ports isolated from each other) is isolated: no way",
+            "Guest ann, running, is plugged into default (192.168.122.57).",
+            "and cellar (unplugged).",
+            "Guest dan, paused, has no network card.",
+        ):
+            assert words in said
+
+    def test_draws_a_cable_for_each_card_that_ends_at_its_network(self) -> None:
+        board = plots.network_map(HOUSE).board
+        dots = [line for line in board.lines if line.get_marker() == "o"]
+        assert len(dots) == sum(len(guest.cables) for guest in HOUSE.guests)
+        columns = sorted({round(float(np.asarray(dot.get_xdata())[0])) for dot in dots})
+        assert len(columns) == len(HOUSE.switches)
+        # A cable that carries nothing is told by its dot, and not by colour alone.
+        hollow = [dot for dot in dots if to_rgb(dot.get_color()) == to_rgb(drawing.CARD)]  # type: ignore[arg-type]
+        assert len(hollow) == 2
+
+    def test_of_a_lab_reads_it(self, test_lab: Lab) -> None:
+        said = plots.network_map(test_lab).alt
+        assert "default (192.168.122.0/24) is isolated" in said
+        assert "Guest old, running, has no network card." in said
+
+    @pytest.mark.parametrize("room", [30, 60, 120, 1000])
+    def test_shortens_names_to_what_there_is_room_for(self, room: float) -> None:
+        shown = networkmap.fit(LONG, 11, room, bold=True)
+        assert networkmap.length(shown, 11, bold=True) <= room
+        assert (shown == LONG) == (room == 1000)
+        assert shown[0] == LONG[0]
+        assert shown[-1] == LONG[-1]

@@ -7,6 +7,7 @@ at the difference before you commit it.
 from __future__ import annotations
 
 import os
+import xml.etree.ElementTree as ET
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,19 @@ import pytest
 
 from kvmlab import specs
 from kvmlab.specs import (
+    Bandwidth,
     Cpu,
     CpuFeature,
+    DhcpHost,
+    DhcpRange,
     Disk,
+    DnsHost,
     Graphics,
     GuestSpec,
     Interface,
+    IpSpec,
     MemBalloon,
+    NetworkSpec,
     OperatingSystem,
     PoolSpec,
     Provenance,
@@ -89,6 +96,57 @@ DIRECT = GuestSpec(
     rng=Rng(source="/dev/random"),
 )
 
+LIMIT = Bandwidth(
+    inbound_kib_s=1024,
+    inbound_peak_kib_s=2048,
+    inbound_burst_kib=512,
+    outbound_kib_s=128,
+    outbound_peak_kib_s=256,
+    outbound_burst_kib=64,
+)
+
+CARD = Interface(
+    type="bridge",
+    bridge="br0",
+    model="rtl8139",
+    mac="52:54:00:12:34:57",
+    target="web0",
+    link="down",
+    mtu=9000,
+    bandwidth=LIMIT,
+)
+
+BACKSTAGE = NetworkSpec(
+    name="backstage",
+    uuid="0a5f5c74-0d2b-4b0b-9a55-b7a4b1a0f002",
+    forward="nat",
+    nat_ipv6="yes",
+    bridge="virbr1",
+    stp="off",
+    delay="0",
+    mtu=9000,
+    domain="backstage.lab",
+    domain_is_local="yes",
+    dns=(DnsHost(ip="10.10.0.5", hostnames=("db", "sql")),),
+    isolated_ports="yes",
+    bandwidth=LIMIT,
+    ips=(
+        IpSpec(
+            family="ipv4",
+            address="10.10.0.1",
+            prefix=24,
+            ranges=(DhcpRange(start="10.10.0.100", end="10.10.0.199"),),
+            hosts=(
+                DhcpHost(mac="52:54:00:12:34:56", ip="10.10.0.5"),
+                DhcpHost(name="web", ip="10.10.0.6"),
+            ),
+        ),
+        IpSpec(family="ipv6", address="fd00:10::1", prefix=64),
+        IpSpec(address="10.11.0.1", netmask="255.255.255.0"),
+    ),
+    options=("no-ping",),
+)
+
 CASES: dict[str, Element] = {
     "guest-smallest": SMALLEST,
     "guest-typical": TYPICAL,
@@ -101,11 +159,17 @@ CASES: dict[str, Element] = {
         backing_path=f"{IMAGES}/kvmlab-tiny.qcow2",
         backing_format="qcow2",
     ),
+    "interface-bridge": CARD,
+    "network": BACKSTAGE,
     "pool": PoolSpec(name="data", type="netfs", path="/srv/data"),
 }
 
 # What libvirt tells of a running guest, and nobody writes.
-READ_ONLY = {("AgentChannel", "state")}
+READ_ONLY = {
+    ("AgentChannel", "state"),
+    ("Interface", "alias"),
+    ("NetworkSpec", "connections"),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -152,6 +216,42 @@ def test_every_field_has_a_golden_file_in_which_it_is_not_its_default(cls: Any) 
     # hvm is the only kind of guest kvmlab makes; a default that is never left is held by
     # every golden file.
     assert untested <= {"os_type"}
+
+
+def test_understands_the_cards_of_a_running_guest() -> None:
+    told = """<domain><name>web</name><memory>1024</memory><vcpu>1</vcpu><os><type>hvm</type></os>
+      <devices>
+        <interface type='network'><mac address='52:54:00:12:34:56'/>
+          <source network='default' portid='0a5f5c74-0d2b-4b0b-9a55-b7a4b1a0f003' bridge='virbr0'/>
+          <target dev='vnet0'/><model type='virtio'/><alias name='net0'/></interface>
+        <interface type='bridge'><mac address='52:54:00:12:34:57'/>
+          <source network='street' bridge='br0'/><target dev='vnet1'/><link state='down'/>
+        </interface>
+        <interface type='user'/>
+      </devices></domain>"""
+    element = ET.fromstring(told)
+    plain, street = Interface.all_in(element, "devices")
+    assert (plain.network, plain.bridge, plain.target) == ("default", "virbr0", "vnet0")
+    assert (plain.alias, plain.link, plain.bandwidth) == ("net0", None, None)
+    assert (street.type, street.network, street.link) == ("bridge", "street", "down")
+
+
+def test_a_subnet_is_told_by_prefix_or_by_netmask() -> None:
+    _, six, masked = BACKSTAGE.ips
+    assert [str(ip.subnet) for ip in (six, masked)] == ["fd00:10::/64", "10.11.0.0/24"]
+
+
+@pytest.mark.parametrize(
+    ("address", "subnet"),
+    [
+        ("10.1.2.3", "10.0.0.0/8"),
+        ("172.16.0.1", "172.16.0.0/16"),
+        ("192.168.7.1", "192.168.7.0/24"),
+        ("fd00:10::1", "fd00:10::/64"),
+    ],
+)
+def test_a_subnet_may_go_without_saying(address: str, subnet: str) -> None:
+    assert str(IpSpec(address=address).subnet) == subnet
 
 
 def test_understands_what_libvirt_makes_of_it() -> None:
