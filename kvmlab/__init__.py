@@ -79,6 +79,9 @@ if TYPE_CHECKING:
     from kvmlab.network import Lease, Network
     from kvmlab.networks import Networks
     from kvmlab.screen import Screenshot
+    from kvmlab.snapshot import Snapshot
+    from kvmlab.snapshot_tree import SnapshotNode
+    from kvmlab.snapshots import Snapshots
     from kvmlab.specs.interface import Bandwidth
     from kvmlab.storage import Pool, Pools
     from kvmlab.virsh import Commands, VirshLog
@@ -147,8 +150,11 @@ __all__ = [
     "Pools",
     "QemuMissing",
     "Screenshot",
+    "Snapshot",
     "SnapshotAlreadyExists",
+    "SnapshotNode",
     "SnapshotNotFound",
+    "Snapshots",
     "TimedOut",
     "Traffic",
     "VirshLog",
@@ -187,6 +193,9 @@ _HOME = {
     "Pools": "storage",
     "Screenshot": "screen",
     "Traffic": "interface",
+    "Snapshot": "snapshot",
+    "SnapshotNode": "snapshot_tree",
+    "Snapshots": "snapshots",
     "VirshLog": "virsh",
     "Volume": "volumes",
     "Volumes": "volumes",

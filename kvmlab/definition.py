@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 
 import libvirt
 
-from kvmlab.errors import GuestAlreadyExists, VolumeNotFound, translate
-from kvmlab.handle import GuestHandle, xml_of
+from kvmlab.belongings import own_volumes
+from kvmlab.errors import GuestAlreadyExists
+from kvmlab.handle import GuestHandle
 from kvmlab.limits import check_name
-from kvmlab.specs import GuestSpec, VolumeSpec
-from kvmlab.storage import Pool
-from kvmlab.volumes import Volume
+from kvmlab.specs import GuestSpec
 
 HOSTNAME_CREDENTIAL = "io.systemd.credential:system.hostname="
 
@@ -107,7 +105,9 @@ class Definition(GuestHandle):
     def undefine(self) -> None:
         """Forget the guest, with its managed save and firmware variables; disks stay.
 
-        A running guest runs on, and is gone once it is off.
+        Its snapshots are forgotten, too: what holds them stays, in the disks and beside
+        them, but libvirt has no way back to it. A running guest runs on, and is gone once it
+        is off.
 
         Example:
             >>> web.undefine()
@@ -131,8 +131,9 @@ class Definition(GuestHandle):
         """Stop the guest if it runs, and remove it with its disks; images stay.
 
         Of a guest that kvmlab made, the volumes made with it go; of another, its
-        writable disks, as with ``virsh undefine --remove-all-storage``. What another
-        guest uses too, or another volume as its backing image, stays.
+        writable disks, as with ``virsh undefine --remove-all-storage``. The files of its
+        snapshots go, too. What another guest uses, or another volume as its backing image,
+        stays.
 
         Example:
             >>> web.delete()
@@ -140,7 +141,7 @@ class Definition(GuestHandle):
             False
         """
         with self._together("delete"):
-            volumes = list(self._own_volumes())
+            volumes = own_volumes(self)
             persistent = self._libvirt.isPersistent()
             if self._libvirt.isActive():
                 with self._doing("destroy", self.name):
@@ -151,29 +152,3 @@ class Definition(GuestHandle):
                 volume.delete()
             if persistent:
                 self.undefine()
-
-    def _own_volumes(self) -> Iterator[Volume]:
-        spec = self._spec()
-        if spec.provenance:
-            paths: set[str | None] = set(spec.provenance.volumes)
-        else:
-            paths = {disk.path for disk in spec.disks if disk.is_private}
-        for path in sorted(filter(None, paths - self._paths_of_others())):
-            try:
-                volume = self.lab.connection.storageVolLookupByPath(path)
-            except libvirt.libvirtError as error:
-                if not isinstance(translate(error), VolumeNotFound):
-                    raise
-            else:
-                yield Volume(Pool(self.lab, volume.storagePoolLookupByVolume()), volume)
-
-    def _paths_of_others(self) -> set[str | None]:
-        """Return what other guests use as a disk, or other volumes as a backing image."""
-        connection = self.lab.connection
-        guests = [each for each in connection.listAllDomains() if each.name() != self.name]
-        pools = connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
-        volumes = [volume for pool in pools for volume in pool.listAllVolumes()]
-        return {
-            *(disk.path for xml in xml_of(guests) for disk in GuestSpec.from_xml(xml).disks),
-            *(VolumeSpec.from_xml(xml).backing_path for xml in xml_of(volumes)),
-        }

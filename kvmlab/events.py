@@ -72,6 +72,10 @@ _KINDS = {
     )
 }
 _DETAILS = {value: _words(f"VIR_DOMAIN_EVENT_{kind.upper()}_") for value, kind in _KINDS.items()}
+_JOB_STATES = {
+    getattr(libvirt, f"VIR_DOMAIN_BLOCK_JOB_{state.upper()}"): state
+    for state in ("completed", "failed", "canceled", "ready")
+}
 _AGENT_STATES = _words("VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_")
 
 
@@ -258,6 +262,9 @@ class Events:
         def kept(_: Any, domain: Any, alias: str, __: Any) -> None:
             self._publish(Event(domain.name(), "device removal failed", alias))
 
+        def job(_: Any, domain: Any, disk: str, __: int, status: int, ___: Any) -> None:
+            self._publish(Event(domain.name(), "block job", f"{disk} {_JOB_STATES.get(status)}"))
+
         register = self._connection.domainEventRegisterAny
         with translated("listen to events"):
             self._registered = [
@@ -267,6 +274,7 @@ class Events:
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, balloon, None),
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, removed, None),
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, kept, None),
+                register(None, libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, job, None),
             ]
         with suppress(libvirt.libvirtError):  # drivers inside this process can't go away
             self._connection.registerCloseCallback(lambda *_: self._end_watches(), None)

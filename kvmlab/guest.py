@@ -11,6 +11,7 @@ from kvmlab.definition import Definition
 from kvmlab.lifecycle import Lifecycle
 from kvmlab.resources import Resources
 from kvmlab.screen import Screenshot
+from kvmlab.snapshots import Snapshots
 
 
 class Guest(Lifecycle, Definition, Resources, Connections):
@@ -30,6 +31,17 @@ class Guest(Lifecycle, Definition, Resources, Connections):
         >>> web.virsh
         virsh start web
     """
+
+    @property
+    def snapshots(self) -> Snapshots:
+        """The guest's snapshots, by name: what it was, and can be again.
+
+        Example:
+            >>> web.snapshots.create("clean")
+            <Snapshot clean of web>
+            >>> web.snapshots["clean"].revert()
+        """
+        return Snapshots(self)
 
     def console(self, *, force: bool = False) -> Console:
         """Open the guest's serial console.

@@ -62,10 +62,19 @@ class Handle:
             question: it changes nothing.
             script: shell text around that command, in the place of ``{}``.
         """
-        log = self.lab.virsh_log
-        with log.action(question=question) as action, self._explained(f"{words[0]} {self.name}"):
+        command = script.replace("{}", self.lab.virsh_log.virsh(*words))
+        with self._running(command, f"{words[0]} {self.name}", question=question) as action:
             yield action
-            action.note(script.replace("{}", log.virsh(*words)))
+
+    @contextmanager
+    def _running(self, command: str, doing: str, *, question: bool = False) -> Iterator[Action]:
+        """Do what a shell command would have done, as `_doing` does for a virsh command."""
+        with (
+            self.lab.virsh_log.action(question=question) as action,
+            self._explained(doing),
+        ):
+            yield action
+            action.note(command)
         self.virsh = action.commands
 
     @contextmanager

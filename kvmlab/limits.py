@@ -90,6 +90,28 @@ def check_dns_name(name: str, what: str = "name in DNS") -> None:
         )
 
 
+def check_snapshot_name(name: str) -> None:
+    """Refuse a snapshot's name as `check_name` does, and one of digits alone.
+
+    QEMU numbers the snapshots in a disk, and told to go back to "2" takes the second one,
+    whatever that is called.
+
+    Raises:
+        InvalidName: it is not 1 to 63 ASCII letters, digits, ``.``, ``_`` and ``-``,
+            a letter or digit first, or it is a number.
+
+    Example:
+        >>> check_snapshot_name("clean")
+    """
+    _check_name(name, "snapshot", _LONGEST_HOSTNAME)
+    if name.isdigit():
+        raise InvalidName(
+            "a number can't be the name of a snapshot: QEMU counts them by numbers",
+            seen=name,
+            next_step="Put a word before it, such as 'try-1'",
+        )
+
+
 def check_memory(memory_mib: int, host: Host, *, least_mib: int = 1) -> None:
     """Refuse a memory size that is no number of MiB, or that the host hasn't got.
 

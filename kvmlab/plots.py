@@ -1,7 +1,7 @@
 """Pictures of how virtualization works, drawn with matplotlib.
 
 Each function returns a `kvmlab.drawing.Picture`, a matplotlib ``Figure`` that a notebook
-shows as it is. They draw plain data; one that is given a lab reads it first.
+shows as it is. They draw plain data; one that is given a lab or a guest reads it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from kvmlab.drawing import (
 )
 from kvmlab.lab import Lab
 from kvmlab.networkmap import draw_network_map
+from kvmlab.snapshot_chart import snapshot_tree
 from kvmlab.statechart import guest_states
 from kvmlab.topology import Topology, read_topology
 
-__all__ = ["guest_states", "hypervisor_types", "network_map", "stack"]
+__all__ = ["guest_states", "hypervisor_types", "network_map", "snapshot_tree", "stack"]
 
 
 def network_map(there: Lab | Topology) -> Picture:

@@ -33,7 +33,7 @@ def define_commands(spec: GuestSpec, log: VirshLog) -> str:
     metadata = [spec.provenance, spec.os]
     for element in filter(None, metadata):
         key, _, _ = element.tag.partition(":")
-        words = ("--uri", NAMESPACES[key], "--key", key, "--set", _unprefixed(element), "--config")
+        words = ("--uri", NAMESPACES[key], "--key", key, "--set", unprefixed(element), "--config")
         commands.append(log.virsh("metadata", spec.name, *words))
     if spec.balloon and spec.balloon.stats_period_s:
         period = ("--period", str(spec.balloon.stats_period_s), "--config")
@@ -78,8 +78,13 @@ def _numbered(key: str, values: Iterable[str]) -> list[str]:
     return [f"{key}{place}={value}" for place, value in enumerate(values)]
 
 
-def _unprefixed(spec: Element) -> str:
-    """Write metadata as ``virsh metadata --set`` wants it: without its namespace."""
+def unprefixed(spec: Element) -> str:
+    """Write metadata as ``virsh metadata --set`` wants it: without its namespace.
+
+    Example:
+        >>> unprefixed(Provenance(image="tiny"))
+        '<guest><image name="tiny" /></guest>'
+    """
     element = spec.to_element()
     for each in element.iter():
         each.tag = each.tag.rpartition("}")[2]

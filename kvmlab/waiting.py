@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
 
 # Most of what is waited for is there soon; what is not, is not hurried by asking often.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.25
+
+_TELL_EVERY_S = 0.25
+
+T = TypeVar("T")
 
 
 def attempts(timeout_s: float) -> Iterator[None]:
@@ -24,3 +30,22 @@ def attempts(timeout_s: float) -> Iterator[None]:
         time.sleep(min(pause_s, left_s))
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         yield
+
+
+def meanwhile(work: Callable[[], T], tell: Callable[[], object] | None) -> T:
+    """Do something that takes a while, and tell now and then how far it is.
+
+    Args:
+        work: is done in a thread of its own.
+        tell: is called in this one, until that is over; without it, nothing is told.
+
+    Example:
+        >>> meanwhile(copy, lambda: print("still copying"))
+    """
+    if tell is None:
+        return work()
+    with ThreadPoolExecutor(1, thread_name_prefix="kvmlab-meanwhile") as pool:
+        done = pool.submit(work)
+        while wait([done], timeout=_TELL_EVERY_S).not_done:
+            tell()
+        return done.result()

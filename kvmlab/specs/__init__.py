@@ -20,6 +20,13 @@ from kvmlab.specs.guest import (
 )
 from kvmlab.specs.interface import Bandwidth, Interface
 from kvmlab.specs.network import DhcpHost, DhcpRange, DnsHost, IpSpec, NetworkSpec
+from kvmlab.specs.snapshot import (
+    Firmware,
+    FrozenDefinition,
+    FrozenGuest,
+    SnapshotDisk,
+    SnapshotSpec,
+)
 from kvmlab.specs.storage import PoolSpec, VolumeSpec
 
 __all__ = [
@@ -31,6 +38,9 @@ __all__ = [
     "DhcpRange",
     "Disk",
     "DnsHost",
+    "Firmware",
+    "FrozenDefinition",
+    "FrozenGuest",
     "Graphics",
     "GuestSpec",
     "Interface",
@@ -43,6 +53,8 @@ __all__ = [
     "Rng",
     "Serial",
     "SmbiosStrings",
+    "SnapshotDisk",
+    "SnapshotSpec",
     "UsbController",
     "Video",
     "VolumeSpec",

@@ -7,6 +7,9 @@ import itertools
 import random
 import subprocess
 import sys
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +20,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from kvmlab import Lab, drawing, networkmap, plots, statechart
+from kvmlab import Lab, SnapshotNode, drawing, networkmap, plots, snapshot_chart, statechart
 from kvmlab.topology import Cable, Station, Switch, Topology
 
 TRANSITIONS = [
@@ -75,6 +78,45 @@ CROWD = Topology(
         for number in range(12)
     ),
 )  # fmt: skip
+TAKEN = datetime(2026, 11, 24, 8, 15, tzinfo=UTC)
+
+
+def node(name: str, *children: SnapshotNode, **more: Any) -> SnapshotNode:
+    return SnapshotNode(name, **{"created": TAKEN, "children": children} | more)
+
+
+def chain(count: int) -> SnapshotNode:
+    """One snapshot after the other."""
+    last: tuple[SnapshotNode, ...] = ()
+    for number in range(count, 0, -1):
+        last = (node(f"step-{number}", *last, has_memory=number % 2 == 0, is_current=not last),)
+    return last[0]
+
+
+LONG_NAME = "a-name-as-long-as-one-may-be-which-is-63-letters-and-some-digits"[:63]
+SNAPSHOTS = {
+    "no snapshots": [],
+    "one snapshot": [node("clean", is_current=True)],
+    "three snapshots": [
+        node(
+            "clean",
+            node("tried", description="an update that went wrong", has_memory=True),
+            node("update", has_memory=True, state="running", is_current=True),
+            description="freshly installed",
+        )
+    ],
+    "fifteen snapshots": [chain(15)],
+    "many branches": [
+        node("root", *(node(f"try-{n}", node(f"more-{n}"), kind="external") for n in range(7)))
+    ],
+    "deep to the right": [
+        node("a", node("b", node("c", node("d"), node("e")), node("f")), node("g"))
+    ],
+    "long names": [
+        node(LONG_NAME, node(LONG_NAME[::-1], is_current=True, description="long " * 60))
+    ],
+    "two roots": [node("old", node("older")), node("new", is_current=True, kind="external")],
+}
 PICTURES = {
     "network_map": lambda: plots.network_map(HOUSE),
     "a crowded network_map": lambda: plots.network_map(CROWD),
@@ -84,6 +126,7 @@ PICTURES = {
     "guest_states": lambda: plots.guest_states(TRANSITIONS),
     "one state": lambda: plots.guest_states([("running", "reboot", "running")]),
     "no states": lambda: plots.guest_states([]),
+    **{name: partial(plots.snapshot_tree, nodes) for name, nodes in SNAPSHOTS.items()},
 }
 
 
@@ -266,3 +309,48 @@ class TestTheNetworkMap:
         assert (shown == LONG) == (room == 1000)
         assert shown[0] == LONG[0]
         assert shown[-1] == LONG[-1]
+
+
+class TestSnapshotTree:
+    def test_everything_is_said_in_words(self) -> None:
+        picture = plots.snapshot_tree(SNAPSHOTS["three snapshots"])
+        assert picture.alt == (
+            "A tree of 3 snapshots. clean (internal): freshly installed. tried (internal, with "
+            "memory), after clean: an update that went wrong. update (internal, with memory), "
+            "after clean. You are here: after update."
+        )
+        written = " ".join(texts(picture))
+        for word in ("clean", "tried", "update", "internal", "memory", "you are here"):
+            assert word in written
+
+    def test_the_way_to_the_present_is_straight(self) -> None:
+        rows = snapshot_chart.arrange(SNAPSHOTS["three snapshots"])
+        assert [row.lane for row in rows if row.is_past] == [0, 0, 0]
+        assert [row.node.name for row in rows if row.node and not row.is_past] == ["tried"]
+
+    def test_after_a_revert_what_was_branches_off(self) -> None:
+        rows = snapshot_chart.arrange([node("clean", node("dead-end"), is_current=True)])
+        assert [(row.node and row.node.name, row.lane) for row in rows] == [
+            ("clean", 0),
+            ("dead-end", 1),
+            (None, 0),
+        ]
+
+    def test_no_line_goes_through_a_row_of_another(self) -> None:
+        for nodes in SNAPSHOTS.values():
+            rows = snapshot_chart.arrange(nodes)
+            for number, row in enumerate(rows):
+                if row.parent is not None:
+                    lane = rows[row.parent].lane
+                    assert all(each.lane > lane for each in rows[row.parent + 1 : number])
+
+    def test_a_guest_is_asked_for_its_tree(self) -> None:
+        class Asked:
+            class snapshots:  # noqa: N801
+                tree = staticmethod(lambda: SNAPSHOTS["one snapshot"])
+
+        picture = plots.snapshot_tree(Asked())  # type: ignore[arg-type]
+        assert picture.alt.startswith("A tree of 1 snapshot.")
+
+    def test_nothing_yet(self) -> None:
+        assert plots.snapshot_tree([]).alt == "A tree of no snapshots. You are here: at the start."

@@ -23,6 +23,9 @@ from kvmlab.specs import (
     DhcpRange,
     Disk,
     DnsHost,
+    Firmware,
+    FrozenDefinition,
+    FrozenGuest,
     Graphics,
     GuestSpec,
     Interface,
@@ -35,6 +38,8 @@ from kvmlab.specs import (
     Rng,
     Serial,
     SmbiosStrings,
+    SnapshotDisk,
+    SnapshotSpec,
     UsbController,
     Video,
     VolumeSpec,
@@ -161,6 +166,26 @@ CASES: dict[str, Element] = {
     ),
     "interface-bridge": CARD,
     "network": BACKSTAGE,
+    "snapshot": SnapshotSpec(
+        name="update",
+        description="before <the> update",
+        state="running",
+        parent="clean",
+        created_s=1795508100,
+        memory="external",
+        memory_path=f"{IMAGES}/web.update.mem",
+        disks=(
+            SnapshotDisk(
+                name="vda", snapshot="external", path=f"{IMAGES}/web.update", format="qcow2"
+            ),
+            SnapshotDisk(name="sda", snapshot="no"),
+        ),
+        guest=FrozenGuest(disks=(Disk(path=f"{IMAGES}/web.clean", target="vda"),)),
+        definition=FrozenDefinition(disks=(Disk(path=f"{IMAGES}/web.clean", target="vda"),)),
+    ),
+    "firmware": Firmware(
+        auto="efi", loader_type="pflash", variables="/nvram/web.fd", variables_format="qcow2"
+    ),
     "pool": PoolSpec(name="data", type="netfs", path="/srv/data"),
 }
 
