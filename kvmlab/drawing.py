@@ -11,13 +11,16 @@ from __future__ import annotations
 import base64
 import html
 import io
+from functools import cache
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
+from matplotlib.textpath import TextPath
 from PIL import Image
 
 Point = tuple[float, float]
@@ -152,6 +155,36 @@ def leading(size: float) -> float:
         15.0
     """
     return size * PER_INCH / 72 * 1.2
+
+
+@cache
+def length(text: str, size: float, *, bold: bool = False) -> float:
+    """Return how wide a line of text is drawn, in units of the board.
+
+    Example:
+        >>> length("web", 9) < length("web", 9, bold=True)
+        True
+    """
+    if not text.strip():
+        return 0.0
+    font = FontProperties(weight="bold" if bold else "normal")
+    width = TextPath((0, 0), text, size=size, prop=font).get_extents().width
+    return float(width) * PER_INCH / 72
+
+
+def fit(text: str, size: float, room: float, *, bold: bool = False) -> str:
+    """Shorten a line of text in its middle until it fits.
+
+    Example:
+        >>> fit("a-very-long-name-of-a-guest", 11, 100)
+        'a-very…uest'
+    """
+    kept = len(text)
+    shown = text
+    while kept > 2 and length(shown, size, bold=bold) > room:
+        kept -= 1
+        shown = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+    return shown
 
 
 def block(

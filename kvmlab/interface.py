@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmlab import cabling
-from kvmlab.errors import DeviceNotFound, GuestNotRunning
+from kvmlab.errors import DeviceNotFound, GuestNotRunning, TimedOut
 from kvmlab.network_wish import bandwidth_of
 from kvmlab.specs import Bandwidth
 from kvmlab.specs import Interface as InterfaceSpec
+from kvmlab.waiting import attempts
 
 if TYPE_CHECKING:
     from kvmlab.agent import Address, Inside
@@ -221,6 +222,26 @@ class Interface:
             '192.168.122.57'
         """
         return [each for each in self.guest.addresses() if each.mac == self.mac]
+
+    def wait_address(self, *, timeout_s: float = 60) -> str:
+        """Wait until the card has an IPv4 address, and return it.
+
+        Raises:
+            GuestNotRunning: the guest is off.
+            TimedOut: it has none yet.
+
+        Example:
+            >>> web.interfaces.attach("backstage").wait_address()
+            '10.10.0.57'
+        """
+        # Neither libvirt nor the agent has an event for a new address.
+        for _ in attempts(timeout_s):
+            for found in self.addresses():
+                if ":" not in found.address:
+                    return found.address
+        raise TimedOut(
+            f"card {self.mac} of guest {self.guest.name!r} has no IPv4 address after {timeout_s} s"
+        )
 
     def detach(self, *, timeout_s: float = cabling.LETS_GO_S) -> None:
         """Take the card out of the guest, for good.

@@ -9,11 +9,8 @@ passes under those before. So any number of guests with any number of cards find
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 from matplotlib.axes import Axes
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
 
 from kvmlab.drawing import (
     CARD,
@@ -23,14 +20,15 @@ from kvmlab.drawing import (
     KERNEL,
     MUTED,
     NAME,
-    PER_INCH,
     SMALL,
     SYSTEM,
     TOOL,
     Picture,
     arrow,
     box,
+    fit,
     leading,
+    length,
     words,
 )
 from kvmlab.topology import Cable, Station, Switch, Topology
@@ -222,7 +220,9 @@ def _card_lines(switch: Switch) -> list[str]:
     first = switch.bridge or "no bridge now"
     if switch.bridge == switch.name:
         first = "of the host"
-    if not switch.is_active:
+    if switch.is_draft:
+        first = "not made yet"
+    elif not switch.is_active:
         first = "not started" if switch.mode else "is not there"
     subnets = list(switch.subnets[:2])
     if len(switch.subnets) > 2:
@@ -249,42 +249,13 @@ def _within(value: float, limits: tuple[float, float]) -> float:
     return min(max(value, limits[0]), limits[1])
 
 
-@cache
-def length(text: str, size: float, *, bold: bool = False) -> float:
-    """Return how wide a line of text is drawn, in units of the board.
-
-    Example:
-        >>> length("web", 9) < length("web", 9, bold=True)
-        True
-    """
-    if not text.strip():
-        return 0.0
-    font = FontProperties(weight="bold" if bold else "normal")
-    width = TextPath((0, 0), text, size=size, prop=font).get_extents().width
-    return float(width) * PER_INCH / 72
-
-
-def fit(text: str, size: float, room: float, *, bold: bool = False) -> str:
-    """Shorten a line of text in its middle until it fits.
-
-    Example:
-        >>> fit("a-very-long-name-of-a-guest", 11, 100)
-        'a-very…uest'
-    """
-    kept = len(text)
-    shown = text
-    while kept > 2 and length(shown, size, bold=bold) > room:
-        kept -= 1
-        shown = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-    return shown
-
-
 def _alt(there: Topology) -> str:
     parts = [f"A map of the networks of host {there.host}."]
     for switch in there.switches:
         _, how = LEAVES.get(switch.mode, ("", switch.mode))
         known = ", ".join(switch.subnets) or "no addresses of its own"
-        state = "" if switch.is_active else ", not started"
+        state = ", not made yet" if switch.is_draft else ", not started"
+        state = "" if switch.is_active else state
         ports = ", its ports isolated from each other" if switch.isolated_ports else ""
         parts.append(f"{switch.name} ({known}{state}{ports}) is {switch.mode or 'missing'}: {how}.")
     if not there.switches:

@@ -27,9 +27,10 @@ from kvmlab.drawing import (
     Picture,
     Role,
     box,
+    fit,
+    length,
     words,
 )
-from kvmlab.networkmap import fit, length
 from kvmlab.snapshot_tree import SnapshotNode
 
 if TYPE_CHECKING:

@@ -38,6 +38,7 @@ class Switch:
         subnets: its addresses.
         is_active: whether it is started.
         isolated_ports: whether guests in it can't reach each other.
+        is_draft: it is only thought of, and not made yet.
 
     Example:
         >>> Switch("default", "nat", "virbr0", ("192.168.122.0/24",)).is_active
@@ -50,6 +51,7 @@ class Switch:
     subnets: tuple[str, ...] = ()
     is_active: bool = True
     isolated_ports: bool = False
+    is_draft: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import pytest
 from conftest import PREFIX
 
 from kvmlab import Bandwidth, Guest, Interface, Lab, Network, errors, plots
+from kvmlab.capture import capture
 from kvmlab.topology import read_topology
 from kvmlab.waiting import attempts
 
@@ -231,9 +232,18 @@ class TestModes:
         """bob, in a routed network, sees the host's address; he can't begin to talk to ann."""
         with (
             network(lab, "street", mode="routed", cidr="10.78.0.0/24") as street,
-            plugged(home.bob, street) as (bobs, _),
+            plugged(home.bob, street) as (bobs, card),
         ):
-            assert reaches(home.ann, bobs)
+            ends = [home.ann.interfaces[0].target, home.lan.bridge, street.bridge, card.target]
+            with capture([str(end) for end in ends], "icmp") as seen:
+                assert reaches(home.ann, bobs)
+            ways = [(packet.where, *packet.text.split(":")[0].split()[1::2]) for packet in seen]
+            passed = list(zip(ends, [ANNS, ANNS, "10.78.0.1", "10.78.0.1"], strict=True))
+            assert ways[:4] == [(end, asks, bobs) for end, asks in passed]
+            # On its way back the answer is rewritten before the bridge or behind it: that
+            # depends on the kernel (br_netfilter). At the cables it is the same everywhere.
+            assert ways[4] == (card.target, bobs, "10.78.0.1")
+            assert ways[-1] == (home.ann.interfaces[0].target, bobs, ANNS)
             assert who_asked(home.ann, bobs) == "10.78.0.1"
             # By way of the street, not by the network both are in.
             home.bob.run(f"ip route add {ANNS}/32 via 10.78.0.1 dev eth1", check=True)
@@ -369,3 +379,24 @@ def test_the_map_shows_who_is_where(home: Home, lab: Lab) -> None:
     assert f"Guest {ANN}, running, is plugged into {home.lan.name} ({ANNS}" in picture.alt
     assert f"Guest {BOB}, running, is plugged into {home.lan.name} (unplugged)" in picture.alt
     assert f"{home.lan.name} ({LAN}, {LAN6}) is nat" in picture.alt
+
+
+class TestCapture:
+    def test_what_is_no_interface_and_no_filter_is_refused(self) -> None:
+        for interfaces, what, kind in (
+            ("nowhere0", "icmp", errors.DeviceNotFound),
+            ("virbr0", "whatever you like", errors.InvalidArgument),
+        ):
+            with pytest.raises(kind), capture(interfaces, what):
+                pytest.fail("it began")
+
+    def test_only_what_was_asked_for_is_seen(self, home: Home) -> None:
+        with capture(home.lan.bridge, "arp") as seen:
+            assert reaches(home.ann, BOBS)
+        assert {packet.where for packet in seen} <= {home.lan.bridge}
+        assert seen.command == "tcpdump -n -i any arp"
+        with capture([], f"icmp and host {BOBS}") as seen:
+            assert reaches(home.ann, BOBS)
+        assert seen[0].where == home.ann.interfaces[0].target
+        assert "echo request" in seen[0].text
+        assert "echo reply" in repr(seen)

@@ -304,8 +304,8 @@ class TestTheNetworkMap:
 
     @pytest.mark.parametrize("room", [30, 60, 120, 1000])
     def test_shortens_names_to_what_there_is_room_for(self, room: float) -> None:
-        shown = networkmap.fit(LONG, 11, room, bold=True)
-        assert networkmap.length(shown, 11, bold=True) <= room
+        shown = drawing.fit(LONG, 11, room, bold=True)
+        assert drawing.length(shown, 11, bold=True) <= room
         assert (shown == LONG) == (room == 1000)
         assert shown[0] == LONG[0]
         assert shown[-1] == LONG[-1]
