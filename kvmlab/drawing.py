@@ -179,12 +179,20 @@ def fit(text: str, size: float, room: float, *, bold: bool = False) -> str:
         >>> fit("a-very-long-name-of-a-guest", 11, 100)
         'a-very…uest'
     """
-    kept = len(text)
-    shown = text
-    while kept > 2 and length(shown, size, bold=bold) > room:
-        kept -= 1
-        shown = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
-    return shown
+    if len(text) <= 3 or length(text, size, bold=bold) <= room:
+        return text
+    least, most = 2, len(text) - 1  # of its letters that are kept: a letter more is wider
+    while least < most:
+        kept = (least + most + 1) // 2
+        if length(_without_middle(text, kept), size, bold=bold) <= room:
+            least = kept
+        else:
+            most = kept - 1
+    return _without_middle(text, least)
+
+
+def _without_middle(text: str, kept: int) -> str:
+    return f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
 
 
 def block(

@@ -168,7 +168,7 @@ def _draw_switch(board: Axes, switch: Switch, plan: _Plan, x: float, above: floa
     words(board, middle, baseline - 4 - leading(SMALL), "\n".join(lines), color=MUTED)
     label, _ = LEAVES.get(switch.mode, (switch.mode, ""))
     start, end = (middle - 26, y + CARD_HEIGHT + 1), (middle - 26, above - 1)
-    if switch.mode in ("nat", "routed", "open") and switch.is_active:
+    if switch.mode in ("nat", "routed", "open") and (switch.is_active or switch.is_draft):
         arrow(board, start, end, both=switch.mode != "nat")
     elif switch.mode == "isolated":
         stop = start[1] + 22

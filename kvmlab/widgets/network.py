@@ -60,7 +60,9 @@ class NetworkForm(Form):
             "cidr": _field(widgets.Text, "Addresses", order.cidr, continuous_update=True),
             "dhcp": _field(widgets.Checkbox, "Give out addresses", order.dhcp),
             "isolated_ports": _field(widgets.Checkbox, "Keep guests apart", order.isolated_ports),
-            "bridge": _field(widgets.Dropdown, "Bridge", order.bridge, options=_bridges(model)),
+            "bridge": _field(
+                widgets.Dropdown, "Bridge", order.bridge or "", options=_bridges(model)
+            ),
         }
         self._notes = {name: widgets.HTML(layout={"flex": "1 1 300px"}) for name in self.fields}
         for name, field in self.fields.items():
@@ -125,7 +127,8 @@ class NetworkForm(Form):
     # ---- showing what there is
 
     def _filled_in(self, name: str, change: dict[str, Any]) -> None:
-        self.model.set(**{name: change["new"]})
+        value = change["new"]
+        self.model.set(**{name: (value or None) if name == "bridge" else value})
 
     def _pressed(self, _: widgets.Button) -> None:
         with suppress(KvmlabError):  # `problem` tells
@@ -176,11 +179,8 @@ def network_form(lab: Lab, name: str | None = None) -> NetworkForm:
     return NetworkForm(NetworkModel(lab, name))
 
 
-def _bridges(model: NetworkModel) -> list[tuple[str, str | None]]:
-    return [
-        *((each, each) for each in model.around.bridges),
-        *([] if model.around.bridges else [("none", None)]),
-    ]
+def _bridges(model: NetworkModel) -> list[tuple[str, str]]:
+    return [(each, each) for each in model.around.bridges] or [("none", "")]
 
 
 def _field(kind: type[widgets.Widget], label: str, value: Any, **traits: Any) -> widgets.Widget:

@@ -165,7 +165,7 @@ def _on_cidr(order: NetworkOrder, around: Surroundings, made: str | None) -> Not
             return error
     counts = [parse_block(cidr) for cidr in order.cidrs]
     rooms = [f"{block.num_addresses - 3} guests" for block in counts if block.version == 4]
-    rooms += ["guests without number" for block in counts if block.version == 6]
+    rooms += ["any number in IPv6" for block in counts if block.version == 6]
     return Note(f"Room for {', and for '.join(rooms)}; nobody else has these addresses.")
 
 

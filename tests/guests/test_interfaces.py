@@ -63,6 +63,9 @@ def test_come_and_go_while_the_guest_runs(web: Guest) -> None:
         inside = f"grep -l {card.mac} /sys/class/net/*/address"
         assert any(not web.run(inside).exit_status for _ in attempts(PATIENCE_S))
         assert len(web.interfaces) == 2
+        address = card.wait_address(timeout_s=PATIENCE_S)
+        assert address in {each.address for each in card.addresses()}
+        assert address not in {each.address for each in web.interfaces[0].addresses()}
     finally:
         card.detach()
     assert any(web.run("ls /sys/class/net").stdout == before for _ in attempts(PATIENCE_S))

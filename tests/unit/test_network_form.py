@@ -43,7 +43,7 @@ class TestNotes:
             ("name", "default", "error", "already"),
             ("mode", "isolated", "hint", "nothing else"),
             ("cidr", "10.10.0.0/24", "hint", "Room for 253 guests"),
-            ("cidr", "10.10.0.0/24, fd00:10::/64", "hint", "without number"),
+            ("cidr", "10.10.0.0/24, fd00:10::/64", "hint", "any number in IPv6"),
             ("cidr", "", "warning", "switch"),
             ("cidr", "10.10.0.0", "error", "no subnet"),
             ("cidr", "10.10.0.1/24", "error", "Write 10.10.0.0/24"),
