@@ -14,7 +14,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from kvmlab import plots
 from kvmlab.lab import Lab
-from kvmlab.snapshot_tree import Children
+from kvmlab.snapshot_tree import Children, SnapshotNode
 from kvmlab.widgets.form import Form
 from kvmlab.widgets.snapshots_model import SnapshotsModel
 from kvmlab.widgets.snapshots_wish import THEN
@@ -80,6 +80,7 @@ class SnapshotForm(Form):
         self.model = model
         self._lock = threading.RLock()
         self._picture = widgets.HTML()
+        self._drawn: tuple[SnapshotNode, ...] | None = None
         wish = model.wish
         self.fields = {
             "name": _field(widgets.Text, "Name", value=wish.name, continuous_update=True),
@@ -153,7 +154,10 @@ class SnapshotForm(Form):
         """Bring every part up to date; called from whichever thread changed something."""
         with self._lock:
             model = self.model
-            self._picture.value = plots.snapshot_tree(model.nodes)._repr_mimebundle_()["text/html"]
+            if model.nodes != self._drawn:  # which takes longer than a keystroke
+                picture = plots.snapshot_tree(model.nodes)
+                self._picture.value = picture._repr_mimebundle_()["text/html"]
+                self._drawn = model.nodes
             for name, field in self.fields.items():
                 field.value = getattr(model.wish, name)
             self._chosen.options = model.names
