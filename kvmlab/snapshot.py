@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,11 +27,6 @@ _DELETE = {
     "remove": (libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_CHILDREN, "--children"),
     "only": (libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_CHILDREN_ONLY, "--children-only"),
 }
-
-# From here on libvirt reverts to external snapshots, and keeps books that whoever does it by
-# hand would bring into disorder (release notes of 9.9.0). It deleted some of them before, but
-# knew nothing of the files that a revert makes.
-_EXTERNAL_BY_LIBVIRT = 9_009_000
 
 # libvirt itself calls a snapshot without a name by the seconds since 1970; no disk holds as
 # many snapshots as that.
@@ -204,7 +200,14 @@ class Snapshot(SnapshotFacts):
             yield
 
     def _libvirt_manages_external(self) -> bool:
-        return bool(self.lab.connection.getLibVersion() >= _EXTERNAL_BY_LIBVIRT)
+        """Whether libvirt itself reverts to external snapshots, and deletes them.
+
+        From 9.9.0 on, whose release notes name this sign of it. It then keeps books that who
+        does it by hand would bring into disorder; before, it deleted some, but knew nothing
+        of the files that a revert makes.
+        """
+        told = ET.fromstring(self.lab.connection.getCapabilities())
+        return told.find("guest/features/externalSnapshot") is not None
 
     def _steps_to_clear_managed_save(self, *, force: bool) -> list[Step]:
         domain = self.guest._libvirt
