@@ -56,6 +56,11 @@ _GUESTS = "192.168.* 10.* 172.?.* 172.??.* fd*:*"
 # in a lab host nobody needs to be asked.
 POLKIT_AGENT = Path("/usr/bin/pkttyagent")
 
+# These need modules that only the distribution's own Python has, but since Debian 13 they
+# ask for the first python3 in PATH, which is that of our virtual environment.
+PYTHON_TOOLS = ("virt-install", "virt-clone", "virt-xml", "virt-manager")
+ANY_PYTHON, OWN_PYTHON = b"#!/usr/bin/env python3\n", Path("/usr/bin/python3")
+
 
 def is_machine_root() -> bool:
     """Tell whether we are root of the machine, not only of a user namespace."""
@@ -90,6 +95,7 @@ def furnish(folders: Folders) -> None:
     _replace(folders, "nsswitch.conf", _nsswitch())
     _replace(folders, "resolv.conf", f"nameserver {NAMESERVER}\n")
     _cover_ssh_config(folders)
+    _cover_python_tools(folders)
     if POLKIT_AGENT.exists():
         _mount("--bind", "/dev/null", POLKIT_AGENT)
 
@@ -212,3 +218,13 @@ def _cover_ssh_config(folders: Folders) -> None:
     # ssh refuses an included file that others may write to.
     settings.chmod(0o644)
     _mount("--bind", own, target)
+
+
+def _cover_python_tools(folders: Folders) -> None:
+    for tool in (OWN_PYTHON.with_name(name) for name in PYTHON_TOOLS):
+        script = tool.read_bytes() if tool.exists() and OWN_PYTHON.exists() else b""
+        if script.startswith(ANY_PYTHON):
+            own = folders.replacements / tool.name
+            own.write_bytes(b"#!%b\n" % bytes(OWN_PYTHON) + script.removeprefix(ANY_PYTHON))
+            own.chmod(0o755)
+            _mount("--bind", own, tool)

@@ -34,6 +34,12 @@ def test_exec_passes_the_exit_status(person: Person, script: str, status: int) -
     assert person.run("exec", "--", "sh", "-c", script).returncode == status
 
 
+def test_virt_install_runs_whichever_python_comes_first(person: Person) -> None:
+    path = f"{person.checkout}/.venv/bin:/usr/bin:/bin"
+    done = person.run("exec", "--", "env", f"PATH={path}", "virt-install", "--version")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_missing_program_is_127(person: Person) -> None:
     assert person.run("exec", "--", "no-such-program").returncode == 127
 
