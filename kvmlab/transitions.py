@@ -25,6 +25,8 @@ _MEANINGS = {
     ("undefined", "removed"): ("undefine", NO_GUEST),
     ("started", "booted"): ("start", "running"),
     ("started", "restored"): ("start", "running"),
+    ("started", "from snapshot"): ("snapshot-revert", "running"),
+    ("stopped", "from snapshot"): ("snapshot-revert", "shut off"),
     ("started", "wakeup"): ("dompmwakeup", "running"),
     ("suspended", "paused"): ("suspend", "paused"),
     ("resumed", "unpaused"): ("resume", "running"),
@@ -35,6 +37,8 @@ _MEANINGS = {
     ("crashed", "panicked"): ("crash", "crashed"),
     ("pmsuspended", "memory"): ("dompmsuspend", "pmsuspended"),
 }
+
+_COMES_PAUSED = {"restored", "from snapshot"}
 
 
 class Transitions:
@@ -79,8 +83,8 @@ class Transitions:
             self._note(event)
 
     def _note(self, event: Event) -> None:
-        if (event.kind, event.detail) == ("suspended", "restored") and self._seen:
-            # Saved while it was paused, it comes back paused.
+        if event.kind == "suspended" and event.detail in _COMES_PAUSED and self._seen:
+            # What was kept was paused, and it comes back paused.
             self._seen[-1] = (*self._seen[-1][:2], "paused")
             self._state, self._suspended_by_hand = "paused", True
             return

@@ -110,6 +110,23 @@ BOOT = [
             [("shut off", "start", "paused")],
         ),
         (
+            [
+                *BOOT,
+                ("stopped", "from snapshot", OFF),
+                ("started", "from snapshot", RUNNING),
+                ("resumed", "from snapshot", RUNNING),
+            ],
+            [
+                ("shut off", "start", "running"),
+                ("running", "snapshot-revert", "shut off"),
+                ("shut off", "snapshot-revert", "running"),
+            ],
+        ),
+        (
+            [("started", "from snapshot", PAUSED), ("suspended", "from snapshot", PAUSED)],
+            [("shut off", "snapshot-revert", "paused")],
+        ),
+        (
             [*BOOT, ("reboot", "", RUNNING), ("reboot", "", RUNNING)],
             [("shut off", "start", "running"), *[("running", "reboot", "running")] * 2],
         ),
@@ -130,6 +147,8 @@ BOOT = [
         "save of a paused guest",
         "restore",
         "restore of a paused guest",
+        "revert",
+        "revert to a paused guest",
         "reboot",
         "shutdown",
         "destroy",
