@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import libvirt
 
-from kvmlab.errors import KvmlabError, SnapshotNotFound, WrongState
+from kvmlab.errors import KvmlabError, NotSupported, SnapshotNotFound, WrongState
 from kvmlab.handle import Handle
 from kvmlab.specs import SnapshotSpec
 from kvmlab.virsh import Commands
@@ -139,6 +139,18 @@ class SnapshotFacts(Handle):
         if error.get_error_code() == libvirt.VIR_ERR_SNAPSHOT_REVERT_RISKY:
             return WrongState(
                 problem.happened, next_step="If that is what you want: revert(force=True)"
+            )
+        if "Invalid target domain state 'disk-snapshot'" in problem.happened:
+            return NotSupported(
+                f"{doing}: this libvirt reverts to external snapshots, but not to one that was "
+                "taken of a running guest without its memory",
+                seen="disk-snapshot",
+                next_step="Use libvirt 11, or keep the memory, too",
+            )
+        if isinstance(problem, NotSupported) and doing.startswith("delete"):
+            return NotSupported(
+                problem.happened,
+                next_step="Delete those that were taken after it first, or go back to one of them",
             )
         return problem
 

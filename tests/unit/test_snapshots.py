@@ -6,6 +6,7 @@ import subprocess
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import libvirt
@@ -445,7 +446,7 @@ class Recorder:
 
         def call(*args: Any) -> Any:
             self.calls.append((name, *args))
-            if name == "revertToSnapshot" and self.refuse:
+            if name in ("revertToSnapshot", "delete") and self.refuse:
                 raise self.refuse
             return answers.get(name, self)
 
@@ -464,22 +465,54 @@ def test_a_libvirt_that_can_is_left_to_do_it(guest: Guest, monkeypatch: pytest.M
     assert ("delete",) in domain.calls
 
 
-def test_what_libvirt_finds_risky_can_be_forced(
-    guest: Guest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    risky = libvirt.libvirtError("")
-    risky.err = (
+REFUSALS: list[tuple[int, str, type[errors.KvmlabError], str]] = [
+    (
         libvirt.VIR_ERR_SNAPSHOT_REVERT_RISKY,
-        10,
         "revert requires force",
-        2,
-        "",
-        None,
-        None,
-        0,
-        0,
-    )
-    domain = Recorder(INTERNAL.to_xml(), refuse=risky)
+        errors.WrongState,
+        r"requires force.*revert\(force=True\)",
+    ),
+    (
+        libvirt.VIR_ERR_INTERNAL_ERROR,
+        "Invalid target domain state 'disk-snapshot'. Refusing snapshot reversion",
+        errors.NotSupported,
+        "without its memory.*libvirt 11",
+    ),
+    (
+        libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+        "deletion of external disk snapshot with multiple children snapshots not supported",
+        errors.NotSupported,
+        "multiple children.*Delete those that were taken after it first",
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "said", "kind", "says"), REFUSALS)
+def test_what_libvirt_refuses_is_explained(
+    guest: Guest,
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    said: str,
+    kind: type[errors.KvmlabError],
+    says: str,
+) -> None:
+    refusal = libvirt.libvirtError("")
+    refusal.err = (code, libvirt.VIR_FROM_QEMU, said, 2, "", None, None, 0, 0)
+    domain = Recorder(EXTERNAL.to_xml(), refuse=refusal)
+    domain.listAllSnapshots = lambda: [domain]  # type: ignore[method-assign]
     monkeypatch.setattr(guest, "_libvirt", domain)
-    with pytest.raises(errors.WrongState, match=r"requires force.*revert\(force=True\)"):
-        Snapshot(guest, domain).revert()
+    monkeypatch.setattr(Snapshot, "_libvirt_manages_external", lambda _: True)
+    snapshot = Snapshot(guest, domain)
+    with pytest.raises(kind, match=says):
+        snapshot.delete() if "deletion" in said else snapshot.revert()
+
+
+@pytest.mark.parametrize(("features", "manages"), [("", False), ("<externalSnapshot/>", True)])
+def test_libvirt_tells_whether_it_can(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch, features: str, manages: bool
+) -> None:
+    told = f"<capabilities><guest><features><pae/>{features}</features></guest></capabilities>"
+    snapshot = Snapshot(guest, Recorder(EXTERNAL.to_xml()))
+    with monkeypatch.context() as patch:
+        patch.setattr(guest.lab, "connection", SimpleNamespace(getCapabilities=lambda: told))
+        assert snapshot._libvirt_manages_external() is manages
