@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
-# Most of what is waited for is there soon; what is not, is not hurried by asking often.
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.25
+# Most of what is waited for is there soon; what is not, is not hurried by asking often. A
+# pause is a share of the time waited so far, so that no more than that is lost by it.
+_SHARE, _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 0.005, 0.25
 
 _TELL_EVERY_S = 0.25
 
@@ -23,12 +24,11 @@ def attempts(timeout_s: float) -> Iterator[None]:
         ...     if web.addresses():
         ...         break
     """
-    deadline = time.monotonic() + timeout_s
-    pause_s = _FIRST_PAUSE_S
+    start_s = time.monotonic()
     yield
-    while (left_s := deadline - time.monotonic()) > 0:
-        time.sleep(min(pause_s, left_s))
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    while (waited_s := time.monotonic() - start_s) < timeout_s:
+        pause_s = min(max(_SHARE * waited_s, _SHORTEST_PAUSE_S), _LONGEST_PAUSE_S)
+        time.sleep(min(pause_s, timeout_s - waited_s))
         yield
 
 
