@@ -19,6 +19,7 @@ import pytest
 from kvmlab import Lab, errors
 from kvmlab.forwarding import Forward, check_ports, open_forward
 from kvmlab.labhost import ports, wire
+from kvmlab.waiting import attempts
 
 SOON_S = 10.0
 
@@ -68,6 +69,11 @@ def say(forward: Forward, words: bytes) -> bytes:
         return all_of(sock)
 
 
+def is_refused(address: tuple[str, int]) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(address) == errno.ECONNREFUSED
+
+
 def closes_soon(forward: Forward) -> bool:
     deadline = time.monotonic() + SOON_S
     while forward.is_open and time.monotonic() < deadline:
@@ -105,7 +111,7 @@ class TestAForward:
         with socket.create_connection(("127.0.0.1", forward.local_port), timeout=SOON_S) as sock:
             sock.sendall(b"not all of it")
             forward.close()
-            with suppress(ConnectionError):  # as good as the end of what there is
+            with suppress(OSError):  # as good as the end of what there is
                 assert all_of(sock) == b""
 
     def test_closes_when_the_guest_stops(
@@ -126,7 +132,7 @@ class TestAForward:
         with socket.create_server(("127.0.0.1", 0)) as free:
             address = free.getsockname()
         forward = open_to(address)
-        with suppress(ConnectionError):  # as good an answer
+        with suppress(OSError):  # as good an answer
             assert say(forward, b"anybody?") == b""
         assert forward.is_open
 
@@ -182,8 +188,8 @@ class TestHandingOver:
                 with here:
                     here.sendall(b"hello")
                 assert there.recv(5) == b"hello"
-        with pytest.raises(OSError, match="refused"):  # nobody else has kept it
-            socket.create_connection((host, port), timeout=SOON_S)
+        # Nobody else has kept it: the one who handed it over lets go of it at once.
+        assert any(is_refused((host, port)) for _ in attempts(SOON_S))
 
     def test_tells_that_a_port_is_taken(self, supervisor: Path) -> None:
         with ports.listen_outside(0) as sock, pytest.raises(OSError, match="in use") as raised:
