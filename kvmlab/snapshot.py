@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from kvmlab.errors import InvalidArgument, NotSupported, WrongState
-from kvmlab.snapshot_delete import steps_to_delete
+from kvmlab.snapshot_delete import merges_for, steps_to_delete
 from kvmlab.snapshot_facts import SnapshotFacts
+from kvmlab.snapshot_files import files_of
 from kvmlab.snapshot_revert import steps_to_revert
 from kvmlab.snapshot_steps import Step, carry_out, told
 from kvmlab.snapshot_tree import Children, doomed_by, specs_of
@@ -106,12 +107,14 @@ class Snapshot(SnapshotFacts):
             )
         steps = self._steps_to_clear_managed_save(force=force)
         spec = self._spec()
-        if spec.kind == "external" and not self._libvirt_manages_external():
-            specs = specs_of(self.guest)
-            return steps + steps_to_revert(
-                self.guest, self.name, specs, running=running, paused=paused
-            )
-        if self.name.isdigit() and int(self.name) < _SURELY_NO_NUMBER and not spec.has_memory:
+        if spec.kind == "external":
+            if not self._libvirt_manages_external():
+                specs = specs_of(self.guest)
+                return steps + steps_to_revert(
+                    self.guest, self.name, specs, running=running, paused=paused
+                )
+            files_of(self.lab, spec)  # or one is gone
+        elif self.name.isdigit() and int(self.name) < _SURELY_NO_NUMBER and not spec.has_memory:
             raise NotSupported(
                 "QEMU numbers the snapshots in a disk, and would go back to the one of this number",
                 seen=self.name,
@@ -187,11 +190,13 @@ class Snapshot(SnapshotFacts):
             return
         for name in doomed:
             specs = specs_of(guest)
-            if specs[name].kind == "external" and not self._libvirt_manages_external():
-                yield steps_to_delete(guest, name, specs)
-            else:
-                found = guest._libvirt.snapshotLookupByName(name)
-                yield [Step(virsh("snapshot-delete", guest.name, name), found.delete)]
+            if specs[name].kind == "external":
+                if not self._libvirt_manages_external():
+                    yield steps_to_delete(guest, name, specs)
+                    continue
+                merges_for(guest, name, specs)  # or somebody else would be harmed
+            found = guest._libvirt.snapshotLookupByName(name)
+            yield [Step(virsh("snapshot-delete", guest.name, name), found.delete)]
 
     @contextmanager
     def _looking(self, doing: str) -> Iterator[None]:

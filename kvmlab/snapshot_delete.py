@@ -46,18 +46,8 @@ def steps_to_delete(guest: GuestHandle, name: str, specs: Mapping[str, SnapshotS
         >>> steps = steps_to_delete(web, "clean", specs_of(web))
     """
     spec, domain = specs[name], guest._libvirt
-    is_active = bool(domain.isActive())
-    disks = GuestSpec.from_xml(domain.XMLDesc()).disks
-    now = {disk.target: disk.path for disk in disks if disk.path}
+    merges, files = merges_for(guest, name, specs)
     memory = [spec.memory_path] if spec.memory_path else []
-    points = [point for each in specs.values() for point in each.points.values()]
-    files = Files(guest.lab, [*points, *now.values(), *memory])
-    ours = {path for each in (*points, *now.values()) for path in files.chain(each)}
-    merges = [
-        _plan(guest, name, target, now.get(target, point), files, ours, specs, is_active=is_active)
-        for target, point in spec.points.items()
-        if point in files
-    ]
     steps = [step for merge in merges for step in _merge(guest, merge, files)]
     steps += tell_others(guest, name, merges, files, specs)
     forget = partial(
@@ -66,6 +56,7 @@ def steps_to_delete(guest: GuestHandle, name: str, specs: Mapping[str, SnapshotS
     log = guest.lab.virsh_log
     steps.append(Step(log.virsh("snapshot-delete", guest.name, name, "--metadata"), forget))
     gone = [merge.overlay or ("" if merge.is_shared else merge.point) for merge in merges]
+    is_active = bool(domain.isActive())
     steps += list_own(guest, merges, gone, files, specs, is_active=is_active)
     for path in (*gone, *memory):
         if path in files:
@@ -73,6 +64,39 @@ def steps_to_delete(guest: GuestHandle, name: str, specs: Mapping[str, SnapshotS
             steps.append(Step(log.virsh("pool-refresh", pool.name), pool.refresh))
             steps.append(files.deletion(path))
     return steps
+
+
+def merges_for(
+    guest: GuestHandle, name: str, specs: Mapping[str, SnapshotSpec]
+) -> tuple[list[Merge], Files]:
+    """Return what would be merged if an external snapshot was deleted; only looks.
+
+    Args:
+        guest: the guest.
+        name: the snapshot's name.
+        specs: all of the guest's snapshots.
+
+    Raises:
+        InUse: a file that would change is used by somebody else, or holds an internal snapshot.
+        NotSupported: the files are in no storage pool.
+
+    Example:
+        >>> merges, files = merges_for(web, "clean", specs_of(web))
+    """
+    spec, domain = specs[name], guest._libvirt
+    is_active = bool(domain.isActive())
+    disks = GuestSpec.from_xml(domain.XMLDesc()).disks
+    now = {disk.target: disk.path for disk in disks if disk.path}
+    points = [point for each in specs.values() for point in each.points.values()]
+    memory = [spec.memory_path] if spec.memory_path else []
+    files = Files(guest.lab, [*points, *now.values(), *memory])
+    ours = {path for each in (*points, *now.values()) for path in files.chain(each)}
+    merges = [
+        _plan(guest, name, target, now.get(target, point), files, ours, specs, is_active=is_active)
+        for target, point in spec.points.items()
+        if point in files
+    ]
+    return merges, files
 
 
 def _plan(

@@ -10,7 +10,7 @@ import libvirt
 
 from kvmlab.errors import InUse, NotSupported, PoolNotFound, VolumeNotFound, translate
 from kvmlab.snapshot_steps import Step
-from kvmlab.specs import GuestSpec, VolumeSpec
+from kvmlab.specs import GuestSpec, SnapshotSpec, VolumeSpec
 from kvmlab.storage import Pool
 from kvmlab.volumes import Volume
 
@@ -113,6 +113,24 @@ class Files:
         volume = self.volume(path)
         words = ("vol-delete", "--pool", volume.pool.name, volume.name)
         return Step(self._lab.virsh_log.virsh(*words), volume._libvirt.delete)
+
+
+def files_of(lab: Lab, spec: SnapshotSpec) -> Files:
+    """Return the files beside those that a snapshot is kept in; all of these are there.
+
+    Raises:
+        VolumeNotFound: one is gone.
+        NotSupported: their folder is no storage pool's.
+
+    Example:
+        >>> files_of(lab, web.snapshots["clean"].spec).paths
+        frozenset({'/var/lib/libvirt/images/web.clean', ...})
+    """
+    needed = [*spec.points.values(), *([spec.memory_path] if spec.memory_path else [])]
+    files = Files(lab, needed)
+    for path in needed:
+        files.volume(path)
+    return files
 
 
 def refuse_strangers(lab: Lab, guest: str, path: str) -> None:

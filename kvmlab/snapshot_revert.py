@@ -18,7 +18,7 @@ import libvirt
 
 from kvmlab.belongings import files_of_disks, listing, own_files
 from kvmlab.errors import NotSupported
-from kvmlab.snapshot_files import Files
+from kvmlab.snapshot_files import Files, files_of
 from kvmlab.snapshot_plan import file_beside
 from kvmlab.snapshot_steps import Step
 from kvmlab.snapshot_xml import Move, definition_in, moved, sed
@@ -68,10 +68,7 @@ def steps_to_revert(
         raise NotSupported(
             f"libvirt kept no definition of guest {guest.name!r} with this snapshot", seen=name
         )
-    memory = [spec.memory_path] if spec.memory_path else []
-    files = Files(guest.lab, [*spec.points.values(), *memory])
-    for path in (*spec.points.values(), *memory):
-        files.volume(path)  # or it is gone
+    files = files_of(guest.lab, spec)
     log = guest.lab.virsh_log
     overlays = dict(_overlays(spec, files))
     before = domain.XMLDesc(_DEFINED)

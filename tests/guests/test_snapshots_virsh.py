@@ -5,6 +5,7 @@ The way of doing it is that of test_guest_virsh.py.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from conftest import Make
 from test_guest_virsh import ONE, TWIN, alike, for_twin, shell
 
-from kvmlab import Guest, Lab
+from kvmlab import Guest, Lab, errors
 from kvmlab.snapshot_tree import specs_of
 from kvmlab.specs import SnapshotSpec, VolumeSpec
 
@@ -37,7 +38,11 @@ def revert(name: str, **choices: Any) -> Deed:
 def delete(name: str, **choices: Any) -> Deed:
     def deed(guest: Guest) -> str:
         snapshot = guest.snapshots[name]
-        snapshot.delete(**choices)
+        try:
+            snapshot.delete(**choices)
+        except errors.NotSupported:
+            assert snapshot._libvirt_manages_external()  # and deletes fewer than we do by hand
+            return "true"
         return snapshot.virsh
 
     return deed
@@ -87,13 +92,17 @@ EXTERNAL: dict[str, Deed] = {
 }
 
 
-def told(guest: Guest, rename: Callable[[str], str]) -> dict[str, SnapshotSpec]:
-    """What libvirt knows of a guest's snapshots, without what must differ."""
-    found = {}
-    for name, spec in specs_of(guest).items():
-        bare = replace(spec, created_s=None)
-        found[name] = SnapshotSpec.from_xml(rename(bare.to_xml()))
-    return found
+def plain(text: str) -> str:
+    """Leave out what must differ: the guest's name, and the moment in a file's name."""
+    return re.sub(r"(?<=\.)\d{10}\b", "MOMENT", for_twin(text))
+
+
+def told(guest: Guest) -> dict[str, SnapshotSpec]:
+    """What libvirt knows of a guest's snapshots."""
+    return {
+        name: SnapshotSpec.from_xml(plain(replace(spec, created_s=None).to_xml()))
+        for name, spec in specs_of(guest).items()
+    }
 
 
 def files(lab: Lab, guest: str) -> dict[str, VolumeSpec]:
@@ -101,9 +110,7 @@ def files(lab: Lab, guest: str) -> dict[str, VolumeSpec]:
     pool = lab.pools["default"]
     pool.refresh()
     return {
-        for_twin(name): VolumeSpec.from_xml(
-            for_twin(replace(volume.spec, allocation_bytes=0).to_xml())
-        )
+        plain(name): VolumeSpec.from_xml(plain(replace(volume.spec, allocation_bytes=0).to_xml()))
         for name, volume in pool.volumes.items()
         if name.startswith(f"{guest}.") and not name.endswith(".mem")
     }
@@ -114,9 +121,9 @@ def go_through(deeds: dict[str, Deed], one: Guest, twin: Guest, lab: Lab) -> Non
         shell(for_twin(deed(one)))
         assert one.state == twin.state, what
         assert one.has_managed_save == twin.has_managed_save, what
-        mine, theirs = alike(one, twin)
+        mine, theirs = (plain(spec.to_xml()) for spec in alike(one, twin))
         assert mine == theirs, what
-        assert told(one, for_twin) == told(twin, str), what
+        assert told(one) == told(twin), what
         assert repr(one.snapshots) == repr(twin.snapshots), what  # and which one is current
         assert files(lab, ONE) == files(lab, TWIN), what
 

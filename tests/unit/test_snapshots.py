@@ -443,6 +443,7 @@ class Recorder:
             "getName": "ex",
         }
         answers["state"] = [libvirt.VIR_DOMAIN_SHUTOFF, 0]
+        answers["XMLDesc"] = "<domain type='test'><name>web</name></domain>"
 
         def call(*args: Any) -> Any:
             self.calls.append((name, *args))
