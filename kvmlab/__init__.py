@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kvmlab.agent import Address, CommandResult
+    from kvmlab.cloudinit import CloudInit
     from kvmlab.console import Console
     from kvmlab.errors import (
         AgentUnavailable,
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
         GuestNotRunning,
         GuestProgramError,
         HostRequirementError,
+        ImageAlreadyExists,
         ImageError,
         ImageNotFound,
+        InstallationFailed,
         InUse,
         InvalidArgument,
         InvalidName,
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
     )
     from kvmlab.events import Event, Events, Watch
     from kvmlab.forwarding import Forward
+    from kvmlab.gallery import Images
     from kvmlab.guest import Guest
     from kvmlab.guests import Guests
     from kvmlab.host import Host
@@ -92,6 +96,7 @@ __all__ = [
     "AgentUnavailable",
     "AlreadyExists",
     "Bandwidth",
+    "CloudInit",
     "CommandFailed",
     "CommandResult",
     "Commands",
@@ -116,11 +121,14 @@ __all__ = [
     "Guests",
     "Host",
     "HostRequirementError",
+    "ImageAlreadyExists",
     "ImageError",
     "ImageNotFound",
+    "Images",
     "InUse",
     "Interface",
     "Interfaces",
+    "InstallationFailed",
     "InvalidArgument",
     "InvalidName",
     "InvalidXml",
@@ -173,6 +181,7 @@ __all__ = [
 _HOME = {
     "Address": "agent",
     "Bandwidth": "specs.interface",
+    "CloudInit": "cloudinit",
     "CommandResult": "agent",
     "Commands": "virsh",
     "Console": "console",
@@ -185,6 +194,7 @@ _HOME = {
     "Host": "host",
     "Interface": "interface",
     "Interfaces": "interfaces",
+    "Images": "gallery",
     "Lab": "lab",
     "Lease": "network",
     "Network": "network",

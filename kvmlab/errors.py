@@ -20,7 +20,8 @@ next step a person can take.
     │   ├── NetworkAlreadyExists
     │   ├── PoolAlreadyExists
     │   ├── VolumeAlreadyExists
-    │   └── SnapshotAlreadyExists
+    │   ├── SnapshotAlreadyExists
+    │   └── ImageAlreadyExists    (an ImageError too)
     ├── WrongState                it exists, but can't do that as it is now
     │   ├── GuestAlreadyRunning
     │   ├── GuestNotRunning
@@ -37,6 +38,7 @@ next step a person can take.
     │   └── GuestNotReady         the agent did not answer in time
     ├── AgentUnavailable          no guest agent answers in the guest
     ├── CommandFailed             a command ran in the guest and failed
+    ├── InstallationFailed        an installer gave up
     ├── ConsoleClosed             the guest's console went away
     ├── ConnectionFailed          libvirt can't be reached
     │   └── ConnectionLost        libvirt was reached, and went away
@@ -298,6 +300,12 @@ class CommandFailed(KvmlabError):
         )
 
 
+class InstallationFailed(KvmlabError):
+    """An operating system's installer gave up; the message has its reason."""
+
+    advice = "Look at the guest's screen, guest.screenshot(), and at its console"
+
+
 class ConsoleClosed(KvmlabError):
     """The guest's console went away: it was closed, or the guest stopped."""
 
@@ -357,6 +365,10 @@ class ImageError(KvmlabError):
 
 class ImageNotFound(NotFound, ImageError):
     """There is no guest image of that name in the catalogue."""
+
+
+class ImageAlreadyExists(AlreadyExists, ImageError):
+    """There is a guest image of that name in the catalogue already."""
 
 
 class VmmError(KvmlabError):

@@ -8,13 +8,14 @@ from kvmlab import metrics
 from kvmlab.connections import Connections
 from kvmlab.console import Console
 from kvmlab.definition import Definition
+from kvmlab.installation import Installation
 from kvmlab.lifecycle import Lifecycle
 from kvmlab.resources import Resources
 from kvmlab.screen import Screenshot
 from kvmlab.snapshots import Snapshots
 
 
-class Guest(Lifecycle, Definition, Resources, Connections):
+class Guest(Lifecycle, Installation, Definition, Resources, Connections):
     """A guest: what libvirt calls a domain.
 
     It is a live handle: what it tells is read from libvirt when it is asked.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import libvirt
@@ -21,7 +22,8 @@ from kvmlab.volumes import Progress
 from kvmlab.wish import Accel, BootDevice, Firmware, Wish
 
 if TYPE_CHECKING:
-    from kvmlab.images import Catalogue, Image
+    from kvmlab.cloudinit import CloudInit
+    from kvmlab.images import Image
 
 
 class Guests(Collection[Guest]):
@@ -41,11 +43,13 @@ class Guests(Collection[Guest]):
         name: str,
         *,
         image: str | Image | None = None,
+        iso: str | Path | Image | None = None,
+        cloud_init: CloudInit | None = None,
         memory_mib: int | None = None,
         vcpus: int = 1,
         disk_gib: float | None = None,
         networks: Sequence[str | Network] = ("default",),
-        boot: Sequence[BootDevice] = ("hd",),
+        boot: Sequence[BootDevice] | None = None,
         firmware: Firmware = "bios",
         direct_kernel: bool = False,
         accel: Accel | None = None,
@@ -61,11 +65,17 @@ class Guests(Collection[Guest]):
             name: its name and its hostname: 1 to 63 letters, digits, "-", "_" and ".".
             image: what is on its disk, by name ("tiny") or as an image of your own;
                 without one, the guest has an empty disk or none.
-            memory_mib: its memory; without it, what suits the image.
+            iso: a CD to install from, in the guest's CD drive: an image by name ("installer",
+                or one of your own), or the path of an ISO file.
+            cloud_init: what the guest is told at its first boot; its image must have
+                cloud-init in it, as "debian" has.
+            memory_mib: its memory; without it, what suits the image, or the system on the CD.
             vcpus: its virtual CPUs.
-            disk_gib: the size of its disk; without it, the image's, or no disk.
+            disk_gib: the size of its disk; without it, the image's, or what suits the system
+                on the CD, or no disk.
             networks: the virtual networks it is plugged into, one card each.
-            boot: what it tries to boot from, in this order: "hd", "network", "cdrom".
+            boot: what it tries to boot from, in this order: "hd", "network", "cdrom". Without
+                it: the disk; with a CD the disk, and the CD as long as the disk is empty.
             firmware: "bios" or "uefi".
             direct_kernel: boot the image's kernel at once, without firmware and boot
                 loader finding it on the disk.
@@ -96,9 +106,11 @@ class Guests(Collection[Guest]):
         plan = self._plan(
             name,
             image,
+            iso,
             networks,
             pool,
             progress,
+            cloud_init=cloud_init,
             memory_mib=memory_mib,
             vcpus=vcpus,
             disk_gib=disk_gib,
@@ -118,6 +130,7 @@ class Guests(Collection[Guest]):
         name: str,
         *,
         image: str | Image | None = None,
+        iso: str | Path | Image | None = None,
         networks: Sequence[str | Network] = ("default",),
         pool: str = "default",
         **choices: Any,
@@ -127,6 +140,7 @@ class Guests(Collection[Guest]):
         Args:
             name: as for `create`, and so are all others.
             image: see there.
+            iso: see there.
             networks: see there.
             pool: see there.
             choices: see there.
@@ -138,14 +152,15 @@ class Guests(Collection[Guest]):
             >>> lab.guests.preview("web", image="tiny", memory_mib=256)
             virsh vol-create-as default web.qcow2 ...
         """
-        if isinstance(image, str) and not _catalogue().is_built(image):
-            return Commands(f"./lab image build {image}")
-        return self._plan(name, image, networks, pool, None, **choices).commands()
+        if unbuilt := [each for each in (image, iso) if self._must_be_built(each)]:
+            return Commands("\n".join(f"./lab image build {each}" for each in unbuilt))
+        return self._plan(name, image, iso, networks, pool, None, **choices).commands()
 
     def _plan(
         self,
         name: str,
         image: str | Image | None,
+        iso: str | Path | Image | None,
         networks: Sequence[str | Network],
         pool: str,
         progress: Progress | None,
@@ -160,8 +175,23 @@ class Guests(Collection[Guest]):
         names = [each if isinstance(each, str) else each.name for each in networks]
         plugs = tuple(self._lab.networks[each].name for each in names)
         place = self._lab.pools[pool]
-        found = _catalogue().ensure(image, progress) if isinstance(image, str) else image
-        return draw_up(Wish(name, found, networks=plugs, **choices), place)
+        found, medium = self._image(image, progress), self._image(iso, progress)
+        return draw_up(Wish(name, found, medium, networks=plugs, **choices), place)
+
+    def _image(self, wanted: str | Path | Image | None, progress: Progress | None) -> Image | None:
+        """Look up an image by its name, or an ISO by its path."""
+        if not isinstance(wanted, str | Path):
+            return wanted
+        if _is_path(wanted):
+            from kvmlab.images.added import medium_at
+
+            return medium_at(Path(wanted).expanduser(), progress)
+        return self._lab.images.catalogue.ensure(str(wanted), progress)
+
+    def _must_be_built(self, wanted: str | Path | Image | None) -> bool:
+        if not isinstance(wanted, str) or _is_path(wanted):
+            return False
+        return not self._lab.images.catalogue.is_built(wanted)
 
     def states(self) -> dict[str, str]:
         """Return the state of every guest, by one call, in virsh's words.
@@ -201,8 +231,6 @@ class Guests(Collection[Guest]):
         return f"<table><tr><th>Name</th><th>State</th></tr>{rows}</table>"
 
 
-def _catalogue() -> Catalogue:
-    # Imported late: building images takes much that listing guests does not need.
-    from kvmlab.images import Catalogue
-
-    return Catalogue()
+def _is_path(wanted: str | Path) -> bool:
+    """Tell a path from an image's name: it has a folder in it, or ends as ISO files do."""
+    return isinstance(wanted, Path) or "/" in wanted or wanted.lower().endswith(".iso")

@@ -12,6 +12,7 @@ import libvirt
 from kvmlab import metrics
 from kvmlab.errors import ConnectionFailed, Forbidden, KvmlabError, translate
 from kvmlab.events import Events, start_event_loop
+from kvmlab.gallery import Images
 from kvmlab.guests import Guests
 from kvmlab.host import Host, read_host
 from kvmlab.libvirt_errors import translated
@@ -66,6 +67,7 @@ class Lab:
         guests: the guests, by name.
         networks: the virtual networks, by name.
         pools: the storage pools, by name.
+        images: the images that guests are made from, by name.
         events: what happens to guests, as it happens.
         virsh_log: what was done in this lab, as virsh commands.
 
@@ -81,6 +83,7 @@ class Lab:
         self.guests = Guests(self)
         self.networks = Networks(self)
         self.pools = Pools(self)
+        self.images = Images()
         self.events = Events(self)
         self._closed = False
 

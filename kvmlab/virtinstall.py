@@ -46,7 +46,11 @@ def _options(spec: GuestSpec) -> list[tuple[str, str]]:
     cpu = spec.cpu or Cpu(mode="maximum")
     boot = ["uefi"] if spec.firmware else []
     boot += [f"{key}={value}" for key, value in _direct_boot(spec)]
-    disks = [("disk", f"path={d.path},format={d.format},bus={d.bus}") for d in spec.disks]
+    disks = [
+        ("disk", f"path={d.path},format={d.format},bus={d.bus}"
+         + (",device=cdrom" if d.device == "cdrom" else ""))
+        for d in spec.disks
+    ]  # fmt: skip
     networks = [("network", f"network={i.network},model={i.model}") for i in spec.interfaces]
     strings = spec.smbios.entries if spec.smbios else ()
     return [
@@ -60,6 +64,7 @@ def _options(spec: GuestSpec) -> list[tuple[str, str]]:
         ("sysinfo", ",".join(["type=smbios", *_numbered("oemStrings.entry", strings)])),
         *(disks or [("disk", "none")]),
         *(networks or [("network", "none")]),
+        *(("controller", f"scsi,model={s.model}") for s in spec.scsi),
         *(("controller", f"usb,model={u.model}") for u in spec.usb),
         *(("channel", f"unix,target.type=virtio,target.name={c.name}") for c in spec.channels),
         *(("graphics", f"{g.type},listen={g.listen}") for g in spec.graphics),

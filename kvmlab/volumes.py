@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float], None]
 
-# As much of a volume as is sent last, so that one without it is known to be half there.
-_HEAD = 512
+# As much of a volume as is sent last, so that one without it is known to be half there: an
+# ISO begins with 32 KiB for boot programs, which may be empty, and its label.
+_HEAD = 64 << 10
 
 
 class Volume(Handle):

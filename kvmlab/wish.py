@@ -17,10 +17,12 @@ from kvmlab.specs import (
     Interface,
     OperatingSystem,
     Provenance,
+    ScsiController,
     SmbiosStrings,
 )
 
 if TYPE_CHECKING:
+    from kvmlab.cloudinit import CloudInit
     from kvmlab.host import Host
     from kvmlab.images import Image
 
@@ -40,16 +42,18 @@ _MEMORY_MIB = 512  # of a guest with no image to say what it needs
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked of ``lab.guests.create``; its arguments, with the image looked up."""
+    """What was asked of ``lab.guests.create``; its arguments, with the images looked up."""
 
     name: str
     image: Image | None = None
+    medium: Image | None = None
+    cloud_init: CloudInit | None = None
     memory_mib: int | None = None
     max_memory_mib: int | None = None
     vcpus: int = 1
     disk_gib: float | None = None
     networks: Sequence[str] = ("default",)
-    boot: Sequence[BootDevice] = ("hd",)
+    boot: Sequence[BootDevice] | None = None
     firmware: Firmware = "bios"
     direct_kernel: bool = False
     accel: Accel | None = None
@@ -67,6 +71,7 @@ def check(wish: Wish, host: Host) -> None:
     Example:
         >>> check(wish, lab.host)
     """
+    _check_images(wish)
     memory_mib = _memory_mib(wish)
     check_memory(memory_mib, host, least_mib=wish.image.min_memory_mib if wish.image else 1)
     if wish.max_memory_mib is not None:
@@ -81,7 +86,7 @@ def check(wish: Wish, host: Host) -> None:
     for what, value, choice in (
         ("firmware", wish.firmware, ("bios", "uefi")),
         ("accel", wish.accel, ("kvm", "tcg", None)),
-        *(("boot device", device, _BOOT_DEVICES) for device in wish.boot),
+        *(("boot device", device, _BOOT_DEVICES) for device in wish.boot or ()),
     ):
         if value not in choice:
             raise InvalidArgument(
@@ -97,6 +102,34 @@ def check(wish: Wish, host: Host) -> None:
         )
 
 
+def _check_images(wish: Wish) -> None:
+    image, medium = wish.image, wish.medium
+    if image and image.is_medium:
+        raise InvalidArgument(
+            "this image is a medium to install from, and no disk with a system on it",
+            seen=image.name,
+            next_step=f"Put it into the guest's CD drive: iso={image.name!r}",
+        )
+    if medium and not medium.is_medium:
+        raise InvalidArgument(
+            "this image is a disk with a system on it, and no medium to install from",
+            seen=medium.name,
+            next_step=f"Make the guest from it: image={medium.name!r}",
+        )
+    if wish.cloud_init and not image:
+        raise InvalidArgument(
+            "cloud-init is a program in an image, and this guest has none",
+            seen=wish.cloud_init,
+            next_step="Use image='debian', or an image for clouds of your own",
+        )
+    if wish.cloud_init and image and image.has_cloud_init is False:
+        raise NotSupported(
+            "there is no cloud-init in this image, which would read it",
+            seen=image.name,
+            next_step="Use image='debian', or an image for clouds of your own",
+        )
+
+
 def disk_bytes(wish: Wish) -> int | None:
     """Return how large the guest's disk shall be, or ``None`` for no disk.
 
@@ -108,7 +141,10 @@ def disk_bytes(wish: Wish) -> int | None:
         2147483648
     """
     if wish.disk_gib is None:
-        return wish.image.virtual_size if wish.image else None
+        if wish.image:
+            return wish.image.virtual_size
+        suits = wish.medium and wish.medium.disk_gib
+        return int(suits * 2**30) if suits else None
     size = bytes_of_gib("disk_gib", wish.disk_gib)
     if wish.image and size < wish.image.virtual_size:
         raise InvalidArgument(
@@ -127,6 +163,8 @@ def specify(
     disk: str | None,
     kernel: str | None,
     initrd: str | None,
+    medium: str | None = None,
+    seed: str | None = None,
 ) -> GuestSpec:
     """Write a wish as libvirt's definition.
 
@@ -137,6 +175,8 @@ def specify(
         disk: the path of its disk, if it has one.
         kernel: that of the kernel to boot directly, if it does.
         initrd: that of the kernel's initial RAM disk, if it has one.
+        medium: that of the CD to install from, if there is one.
+        seed: that of the CD cloud-init reads, if there is one.
 
     Example:
         >>> specify(wish, lab.host, domain_type="qemu", disk=path, kernel=None, initrd=None)
@@ -149,15 +189,17 @@ def specify(
         from kvmlab.images import public_key
 
         strings.append(_KEY_CREDENTIAL + public_key())
+    origin = image or wish.medium
+    cds = _cds(_cd_bus(wish), medium, seed)
     return GuestSpec(
         type=domain_type,
         name=wish.name,
         provenance=Provenance(
-            image=image.name if image else None,
-            digest=image.digest if image else None,
-            volumes=(disk,) if disk else (),
+            image=origin.name if origin else None,
+            digest=origin.digest if origin else None,
+            volumes=tuple(filter(None, (disk, seed))),
         ),
-        os=OperatingSystem(id=image.os_id) if image and image.os_id else None,
+        os=OperatingSystem(id=origin.os_id) if origin and origin.os_id else None,
         memory_mib=wish.max_memory_mib or memory_mib,
         current_memory_mib=memory_mib,
         vcpus=wish.vcpus,
@@ -166,11 +208,12 @@ def specify(
         kernel=kernel,
         initrd=initrd,
         cmdline=image.cmdline if image and kernel else None,
-        boot=tuple(wish.boot),
+        boot=tuple(wish.boot or (("hd", "cdrom") if medium else ("hd",))),
         smbios_mode="sysinfo",
         smbios=SmbiosStrings(entries=tuple(strings)),
         cpu=_cpu(domain_type, host),
-        disks=(Disk(path=disk, target="vda"),) if disk else (),
+        disks=(*((Disk(path=disk, target="vda"),) if disk else ()), *cds),
+        scsi=(ScsiController(),) if any(cd.bus == "scsi" for cd in cds) else (),
         interfaces=tuple(Interface(network=network) for network in wish.networks),
     )
 
@@ -178,7 +221,25 @@ def specify(
 def _memory_mib(wish: Wish) -> int:
     if wish.memory_mib is not None:
         return wish.memory_mib
-    return wish.image.memory_mib if wish.image else _MEMORY_MIB
+    origin = wish.image or wish.medium
+    return origin.memory_mib if origin else _MEMORY_MIB
+
+
+def _cd_bus(wish: Wish) -> str:
+    """Return how CD drives are connected.
+
+    Linux kernels for clouds, with which a CD for cloud-init is read, know no SATA;
+    Windows, to begin with, nothing of virtio.
+    """
+    is_windows = wish.medium and "microsoft.com" in (wish.medium.os_id or "")
+    return "sata" if is_windows else "scsi"
+
+
+def _cds(bus: str, *paths: str | None) -> tuple[Disk, ...]:
+    return tuple(
+        Disk(path=path, target=f"sd{letter}", bus=bus, device="cdrom", format="raw", readonly=True)
+        for letter, path in zip("ab", filter(None, paths), strict=False)
+    )
 
 
 def _cpu(domain_type: str, host: Host) -> Cpu:

@@ -12,7 +12,7 @@ The digest is the sha256 of ``SHA256SUMS``, which has one line for each of the i
 files, sorted by name. So it covers all content, whoever built it, and anyone can check
 it: ``sha256sum -c SHA256SUMS`` and ``sha256sum SHA256SUMS``. A folder gets its name by
 one rename when it is complete and on disk: there is no index that could disagree, and
-never half an image.
+never half an image. Images that were added (`Catalogue.add`) lie among the others.
 
 A newer kvmlab whose recipe changed builds anew beside the old image, which stays for
 the guests that were made from it.
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -31,17 +30,27 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
-from kvmlab.errors import ImageError, ImageNotFound
+from kvmlab.errors import ImageAlreadyExists, ImageError, ImageNotFound
 from kvmlab.home import home
+from kvmlab.images.alpine import Alpine
+from kvmlab.images.debian import Debian
 from kvmlab.images.hello import Hello
 from kvmlab.images.image import Content, Image, Progress, Recipe
+from kvmlab.images.installer import Installer
+from kvmlab.images.stored import ABOUT, SUMS, digest_of, image_in, said_by, sums_of
 from kvmlab.images.tiny import Tiny
 
-RECIPES: dict[str, Recipe] = {"tiny": Tiny(), "hello": Hello()}
+RECIPES: dict[str, Recipe] = {
+    "tiny": Tiny(),
+    "hello": Hello(),
+    "debian": Debian(),
+    "alpine": Alpine(),
+    "installer": Installer(),
+}
 
-_SUMS, _ABOUT = "SHA256SUMS", "image.json"
+# The fingerprint of what is no recipe's work, but somebody's own file.
+ADDED = "added"
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Catalogue(Mapping[str, Image]):
 
     Example:
         >>> list(Catalogue())
-        ['tiny', 'hello']
+        ['tiny', 'hello', 'debian', 'alpine', 'installer']
     """
 
     def __init__(self, folder: Path | None = None, recipes: Mapping[str, Recipe] = RECIPES) -> None:
@@ -81,13 +90,13 @@ class Catalogue(Mapping[str, Image]):
         return self.ensure(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._recipes)
+        return iter((*self._recipes, *sorted(self._added())))
 
     def __len__(self) -> int:
-        return len(self._recipes)
+        return len(self._recipes) + len(self._added())
 
     def __contains__(self, name: object) -> bool:
-        return name in self._recipes
+        return name in self._recipes or name in self._added()
 
     def ensure(self, name: str, progress: Progress | None = None) -> Image:
         """Return an image, building it if it isn't there yet.
@@ -102,15 +111,56 @@ class Catalogue(Mapping[str, Image]):
             ImageNotFound: there is no such image.
             ImageError: it could not be built; the next step is in the message.
         """
-        self._recipe(name)
-        return self._find(name) or self._build(name, progress, anew=False)
+        return self._find(name) or self._build(name, self._recipes[name], progress, anew=False)
 
     def build(self, name: str, progress: Progress | None = None) -> Image:
         """Build an image even if it is there: Debian may have newer packages by now.
 
         Args and errors are those of :meth:`ensure`.
         """
-        return self._build(name, progress, anew=True)
+        if name not in self._recipes and self._find(name):
+            raise ImageError(
+                "this image was added, and there is no recipe to build it by",
+                seen=name,
+                next_step=f"It is ready to use; recipes there are for {', '.join(self._recipes)}",
+            )
+        return self._build(name, self._recipes[name], progress, anew=True)
+
+    def add(self, name: str, recipe: Recipe, progress: Progress | None = None) -> Image:
+        """Put somebody's own image among the others; `kvmlab.images.added` has the recipe.
+
+        Args:
+            name: what it shall be called.
+            recipe: copies it into its place.
+            progress: called with what is being done and the fraction done, 0 to 1.
+
+        Raises:
+            ImageAlreadyExists: the name is taken.
+            ImageError: it can't be added; the next step is in the message.
+        """
+        if name in self:
+            raise ImageAlreadyExists("there is an image of that name", seen=name)
+        return self._build(name, recipe, progress, anew=False)
+
+    def remove(self, name: str) -> None:
+        """Remove an image that was added; guests made from it keep their own copy.
+
+        Raises:
+            ImageNotFound: there is no such image.
+            ImageError: it has a recipe, and would come back.
+        """
+        self._find(name)
+        if name in self._recipes:
+            raise ImageError(
+                "only an image that was added can be removed",
+                seen=name,
+                next_step="./lab reset --images throws all built images away",
+            )
+        with self._locked(lambda text, fraction: None):
+            for folder in self._added()[name]:
+                doomed = Path(mkdtemp(prefix=".building-", dir=self.folder))
+                folder.rename(doomed / folder.name)
+                shutil.rmtree(doomed)
 
     def is_built(self, name: str) -> bool:
         """Tell whether an image is there, made by today's recipe.
@@ -118,49 +168,66 @@ class Catalogue(Mapping[str, Image]):
         Raises:
             ImageNotFound: there is no such image.
         """
-        self._recipe(name)
         return self._find(name) is not None
+
+    def is_medium(self, name: str) -> bool:
+        """Tell whether an image, built or not, is a medium to install from.
+
+        Raises:
+            ImageNotFound: there is no such image.
+        """
+        found = self._find(name)
+        return found.is_medium if found else getattr(self._recipes[name], "is_medium", False)
 
     def verify(self) -> list[Verdict]:
         """Read every image in the cache, old ones too, and compare with its digest."""
         verdicts = []
         for folder in self._folders():
-            seen = _digest(_sums(folder))[:16]
-            name = str(_about(folder).get("name", "?"))
+            seen = digest_of(sums_of(folder))[:16]
+            name = str(said_by(folder).get("name", "?"))
             verdicts.append(Verdict(name, seen == folder.name, folder.name, seen))
         return verdicts
 
-    def _recipe(self, name: str) -> Recipe:
-        try:
-            return self._recipes[name]
-        except KeyError:
-            raise ImageNotFound(
-                "there is no image of this name",
-                seen=name,
-                next_step=f"Choose one of: {', '.join(self._recipes)}",
-            ) from None
+    def _added(self) -> dict[str, list[Path]]:
+        """Return the folders of the images that were added, by name."""
+        added: dict[str, list[Path]] = {}
+        for folder in self._folders():
+            about = said_by(folder)
+            if about.get("recipe") == ADDED and about.get("name") not in self._recipes:
+                added.setdefault(str(about.get("name")), []).append(folder)
+        return added
 
     def _folders(self) -> list[Path]:
         """Return the complete images' folders, oldest first."""
-        sums = [path for path in self.folder.glob(f"*/{_SUMS}") if path.parent.name[0] != "."]
-        return [path.parent for path in sorted(sums, key=lambda path: path.stat().st_mtime_ns)]
+        found = [path for path in self.folder.glob(f"*/{SUMS}") if path.parent.name[0] != "."]
+        return [path.parent for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
 
     def _find(self, name: str) -> Image | None:
-        """Return the newest image of a name that today's recipe made."""
-        fingerprint = self._recipe(name).fingerprint()
-        for folder in reversed(self._folders()):
-            about = _about(folder)
-            if (about.get("name"), about.get("recipe")) == (name, fingerprint):
-                return _image(folder, name, Content(**about["content"]))
-        return None
+        """Return the newest image of a name that today's recipe made, or that was added.
 
-    def _build(self, name: str, progress: Progress | None, *, anew: bool) -> Image:
-        recipe = self._recipe(name)
+        Raises:
+            ImageNotFound: there is no such image.
+        """
+        recipe = self._recipes.get(name)
+        fingerprint = recipe.fingerprint() if recipe else ADDED
+        for folder in reversed(self._folders()):
+            about = said_by(folder)
+            if (about.get("name"), about.get("recipe")) == (name, fingerprint):
+                return image_in(folder, name, Content(**about["content"]))
+        if recipe:
+            return None
+        raise ImageNotFound(
+            "there is no image of this name",
+            seen=name,
+            next_step=f"Choose one of: {', '.join(self)}",
+        )
+
+    def _build(self, name: str, recipe: Recipe, progress: Progress | None, *, anew: bool) -> Image:
         report = progress or (lambda text, fraction: None)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._locked(report):
-                if not anew and (image := self._find(name)):
+                if not anew and name in self and (image := self._find(name)):
                     return image
                 for leftover in self.folder.glob(".building-*"):
                     shutil.rmtree(leftover, ignore_errors=True)
@@ -188,20 +255,20 @@ class Catalogue(Mapping[str, Image]):
         folder = work / "image"
         folder.mkdir()
         content = recipe.build(folder, report)
-        sums = _sums(folder)
-        (folder / _SUMS).write_text(sums)
+        sums = sums_of(folder)
+        (folder / SUMS).write_text(sums)
         about = {"name": name, "recipe": recipe.fingerprint(), "content": asdict(content)}
-        (folder / _ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+        (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         for path in folder.iterdir():
             path.chmod(0o444)
             with path.open("rb") as file:
                 os.fsync(file.fileno())  # the rename must not reach the disk before the content
         folder.chmod(0o755)
-        place = self.folder / _digest(sums)[:16]
-        if place.exists() and _sums(place) == sums:
+        place = self.folder / digest_of(sums)[:16]
+        if place.exists() and sums_of(place) == sums:
             # The same image again, perhaps by another recipe: now it is the newest.
-            os.utime(place / _SUMS)
-            (folder / _ABOUT).replace(place / _ABOUT)
+            os.utime(place / SUMS)
+            (folder / ABOUT).replace(place / ABOUT)
             return
         if place.exists():  # and is spoilt
             place.rename(work / "spoilt")
@@ -217,41 +284,3 @@ class Catalogue(Mapping[str, Image]):
                 report("waiting for another build", 0.0)
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _sums(folder: Path) -> str:
-    """Return the text ``SHA256SUMS`` should have, for the files that are there now."""
-    lines = []
-    for path in sorted(folder.iterdir()):
-        if path.name not in (_SUMS, _ABOUT):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            lines.append(f"{digest}  {path.name}\n")
-    return "".join(lines)
-
-
-def _digest(sums: str) -> str:
-    return hashlib.sha256(sums.encode()).hexdigest()
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    """Return what an image's folder says of itself; nothing if it can't be read."""
-    try:
-        about = json.loads((folder / _ABOUT).read_text())
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
-
-
-def _image(folder: Path, name: str, content: Content) -> Image:
-    """Return the image in a folder, with the paths its content has there."""
-    return Image(
-        name=name,
-        digest=_digest((folder / _SUMS).read_text()),
-        **asdict(content)
-        | {
-            "disk": folder / content.disk,
-            "kernel": content.kernel and folder / content.kernel,
-            "initrd": content.initrd and folder / content.initrd,
-        },
-    )

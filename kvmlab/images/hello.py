@@ -16,15 +16,12 @@ from kvmlab.images.machinecode import Program, assembled
 
 MESSAGE = "Hello! I am 512 bytes, and this computer is all mine."
 
-# A BIOS counts a disk in cylinders of 16 heads with 63 sectors each, and SeaBIOS starts
-# none that has not even one. So our sector is the first of a disk of 1 MiB, else empty.
+# SeaBIOS reads the boot sector by cylinder, head and sector, and finds no cylinder on a disk
+# smaller than one of them (16 heads of 63 sectors): "could not read the boot disk". So our
+# sector is the first of a disk of 1 MiB; the rest of it is a hole in the file.
 DISK_BYTES = 1 << 20
 
 _LOADED_AT = 0x7C00
-# SeaBIOS reads the boot sector by cylinder, head and sector, and finds no cylinder on a disk
-# smaller than one of them (16 heads of 63 sectors): "could not read the boot disk". The rest
-# of the disk is a hole in the file.
-_DISK_BYTES = 2**20
 
 PROGRAM: Program = (
     ("31 c0", "xor ax, ax", "registers may hold anything at the start:"),
@@ -81,18 +78,18 @@ class Hello:
 
     def fingerprint(self) -> str:
         """Return the image itself: nothing else decides about it."""
-        return f"{boot_sector().hex()} on {_DISK_BYTES} bytes"
+        return f"{boot_sector().hex()} on {DISK_BYTES} bytes"
 
     def build(self, folder: Path, progress: Progress) -> Content:
         """Write the boot sector, and nothing after it."""
         with (folder / "disk.raw").open("wb") as disk:
             disk.write(boot_sector())
-            disk.truncate(_DISK_BYTES)
+            disk.truncate(DISK_BYTES)
         return Content(
             title="Hello, a 512-byte boot sector",
             disk="disk.raw",
             disk_format="raw",
-            virtual_size=_DISK_BYTES,
+            virtual_size=DISK_BYTES,
             memory_mib=16,
             min_memory_mib=4,
         )

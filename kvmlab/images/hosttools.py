@@ -12,8 +12,12 @@ from kvmlab.errors import ImageError
 # Which Debian package brings a tool, under the same name on Ubuntu.
 PACKAGES = {
     "mmdebstrap": "mmdebstrap",
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "dd": "coreutils",
     "mke2fs": "e2fsprogs",
     "debugfs": "e2fsprogs",
+    "e2fsck": "e2fsprogs",
     "mformat": "mtools",
     "mcopy": "mtools",
     "syslinux": "syslinux",

@@ -30,6 +30,8 @@ class Content:
     os_id: str | None = None
     has_agent: bool = False
     boot: str = "disk"
+    disk_gib: float | None = None
+    has_cloud_init: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,16 @@ class Image:
         title: one line for people.
         digest: sha256 of the image's ``SHA256SUMS`` file, in hex.
         disk: the disk to boot from.
-        disk_format: ``"qcow2"`` or ``"raw"``.
+        disk_format: ``"qcow2"``, ``"raw"`` or ``"iso"``.
         virtual_size: the size of the disk a guest sees, in bytes.
         kernel: for direct kernel boot, else None; so ``initrd`` and ``cmdline``.
         memory_mib: a comfortable amount of memory.
         min_memory_mib: the least it was seen to boot with.
         os_id: the operating system's URL in the libosinfo database.
         has_agent: whether the QEMU guest agent runs in it.
-        boot: the device it boots from.
+        boot: the device it boots from: ``"disk"``, or ``"cdrom"`` for an installation medium.
+        disk_gib: how large a disk suits what is installed from it, if that is known.
+        has_cloud_init: whether cloud-init runs in it; None if nobody knows.
     """
 
     name: str
@@ -65,6 +69,13 @@ class Image:
     os_id: str | None
     has_agent: bool
     boot: str
+    disk_gib: float | None = None
+    has_cloud_init: bool | None = None
+
+    @property
+    def is_medium(self) -> bool:
+        """Whether it is a medium to install from, rather than a disk with a system on it."""
+        return self.boot == "cdrom"
 
 
 class Recipe(Protocol):

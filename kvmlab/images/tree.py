@@ -6,6 +6,7 @@ building an image needs neither root nor a well-behaved umask.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -113,6 +114,23 @@ def write(tree: Tree, folder: Path, time: int) -> None:
         if not stat.S_ISLNK(node.mode):
             place.chmod(stat.S_IMODE(node.mode))
         os.utime(place, (time, time), follow_symlinks=False)
+
+
+def tar(tree: Tree, time: int) -> bytes:
+    """Return ``tree`` as a tar archive, all of it root's and dated ``time``."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for path, node in with_folders(tree).items():
+            info = tarfile.TarInfo(path)
+            info.mode, info.mtime = stat.S_IMODE(node.mode), time
+            if stat.S_ISDIR(node.mode):
+                info.type = tarfile.DIRTYPE
+            elif stat.S_ISLNK(node.mode):
+                info.type, info.linkname = tarfile.SYMTYPE, node.content.decode()
+            else:
+                info.size = len(node.content)
+            archive.addfile(info, io.BytesIO(node.content if info.isreg() else b""))
+    return out.getvalue()
 
 
 def cpio(tree: Tree) -> bytes:

@@ -6,6 +6,7 @@ from kvmlab.specs.devices import (
     Graphics,
     MemBalloon,
     Rng,
+    ScsiController,
     Serial,
     UsbController,
     Video,
@@ -27,11 +28,13 @@ from kvmlab.specs.snapshot import (
     SnapshotDisk,
     SnapshotSpec,
 )
+from kvmlab.specs.platform import Clock, FirmwareFeature, HyperV, Input, Timer, Tpm
 from kvmlab.specs.storage import PoolSpec, VolumeSpec
 
 __all__ = [
     "AgentChannel",
     "Bandwidth",
+    "Clock",
     "Cpu",
     "CpuFeature",
     "DhcpHost",
@@ -41,8 +44,11 @@ __all__ = [
     "Firmware",
     "FrozenDefinition",
     "FrozenGuest",
+    "FirmwareFeature",
     "Graphics",
     "GuestSpec",
+    "HyperV",
+    "Input",
     "Interface",
     "IpSpec",
     "MemBalloon",
@@ -51,10 +57,13 @@ __all__ = [
     "PoolSpec",
     "Provenance",
     "Rng",
+    "ScsiController",
     "Serial",
     "SmbiosStrings",
     "SnapshotDisk",
     "SnapshotSpec",
+    "Timer",
+    "Tpm",
     "UsbController",
     "Video",
     "VolumeSpec",

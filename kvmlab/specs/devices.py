@@ -77,6 +77,20 @@ class UsbController(Element, tag="controller", fixed={"@type": "usb"}):
 
 
 @dataclass(frozen=True)
+class ScsiController(Element, tag="controller", fixed={"@type": "scsi"}):
+    """A SCSI controller, which drives on the bus "scsi" are plugged into.
+
+    virtio's, as Linux kernels for clouds have no driver for any other, nor for SATA.
+
+    Example:
+        >>> ScsiController().model
+        'virtio-scsi'
+    """
+
+    model: str | None = text("@model", "virtio-scsi")
+
+
+@dataclass(frozen=True)
 class Rng(Element, tag="rng", fixed={"@model": "virtio", "backend/@model": "random"}):
     """A virtio random number generator, so that a booting guest never waits for entropy.
 

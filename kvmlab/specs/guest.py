@@ -12,11 +12,16 @@ from kvmlab.specs.devices import (
     Graphics,
     MemBalloon,
     Rng,
+    ScsiController,
     Serial,
     UsbController,
     Video,
 )
+<<<<<<< HEAD
 from kvmlab.specs.interface import Interface
+=======
+from kvmlab.specs.platform import Clock, FirmwareFeature, HyperV, Input, Tpm
+>>>>>>> 3e89dcf (Guests of more systems: debian, alpine, an installer CD, cloud-init, images of one's own)
 from kvmlab.specs.xml import Element, child, children, number, present, size, text, texts
 
 
@@ -117,6 +122,7 @@ class GuestSpec(Element, tag="domain"):
     machine: str | None = text("os/type/@machine", "q35")
     arch: str | None = text("os/type/@arch", "x86_64")
     os_type: str = text("os/type", "hvm")
+    firmware_features: tuple[FirmwareFeature, ...] = children(FirmwareFeature, "os/firmware")
     nvram: str | None = text("os/nvram", None)
     kernel: str | None = text("os/kernel", None)
     initrd: str | None = text("os/initrd", None)
@@ -126,12 +132,18 @@ class GuestSpec(Element, tag="domain"):
     smbios: SmbiosStrings | None = child(SmbiosStrings)
     acpi: bool = present("features/acpi", default=True)
     apic: bool = present("features/apic", default=True)
+    hyperv: HyperV | None = child(HyperV, "features")
+    smm: str | None = text("features/smm/@state", None)
     cpu: Cpu | None = child(Cpu)
+    clock: Clock | None = child(Clock)
     disks: tuple[Disk, ...] = children(Disk, "devices")
     interfaces: tuple[Interface, ...] = children(Interface, "devices")
+    scsi: tuple[ScsiController, ...] = children(ScsiController, "devices")
     usb: tuple[UsbController, ...] = children(UsbController, "devices", (UsbController(),))
     serials: tuple[Serial, ...] = children(Serial, "devices", (Serial(),))
     channels: tuple[AgentChannel, ...] = children(AgentChannel, "devices", (AgentChannel(),))
+    inputs: tuple[Input, ...] = children(Input, "devices")
+    tpm: Tpm | None = child(Tpm, "devices")
     graphics: tuple[Graphics, ...] = children(Graphics, "devices", (Graphics(),))
     video: tuple[Video, ...] = children(Video, "devices", (Video(),))
     balloon: MemBalloon | None = child(MemBalloon, "devices", MemBalloon())

@@ -192,7 +192,11 @@ class CreateModel:
 
     def _find_systems(self) -> dict[str, Image | None]:
         images = self._catalogue
-        return {name: images[name] if images.is_built(name) else None for name in images}
+        return {
+            name: images[name] if images.is_built(name) else None
+            for name in images
+            if not images.is_medium(name)
+        }
 
     def _suits(self, image: str) -> int:
         found = self.systems[image]

@@ -60,6 +60,9 @@ class Catalogue(Mapping[str, Image]):
             raise errors.ImageNotFound("there is no image of this name", seen=name)
         return name in self.built
 
+    def is_medium(self, name: str) -> bool:
+        return self.images[name].is_medium
+
 
 @pytest.fixture
 def make(test_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:

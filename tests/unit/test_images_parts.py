@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from kvmlab.errors import ImageError
-from kvmlab.images import debian, hello, hosttools, mbr, picking, tiny, tree
+from kvmlab.images import hello, hosttools, mbr, packages, picking, tiny, tree
 from kvmlab.images.machinecode import Program, assembled, listing
 from kvmlab.images.tree import FILE, PROGRAM, Node, link
 
@@ -96,7 +96,7 @@ class TestFetch:
         (tmp_path / "tar").write_bytes(packed(("./bin/ip", "program"), ("./other", "file")))
         self.fake(tmp_path, monkeypatch, f"{FAKE_MMDEBSTRAP}cat '{tmp_path}/tar'\n")
         said: list[tuple[str, float]] = []
-        found = debian.fetch(
+        found = packages.fetch(
             "stable", ["one"], lambda path: "bin" in path, lambda *each: said.append(each)
         )
         assert list(found) == ["usr/bin/ip"]
@@ -108,14 +108,14 @@ class TestFetch:
     ) -> None:
         self.fake(tmp_path, monkeypatch, "#!/bin/sh\necho 'E: no route to host' >&2\nexit 100\n")
         with pytest.raises(ImageError, match=r"(?s)status 100.*no route to host.*Debian mirror"):
-            debian.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
+            packages.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
 
     def test_missing_keys_are_told_apart(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.fake(tmp_path, monkeypatch, "#!/bin/sh\necho 'E: NO_PUBKEY 1' >&2\nexit 100\n")
         with pytest.raises(ImageError, match="apt-get install debian-archive-keyring"):
-            debian.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
+            packages.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
 
     def test_failure_halfway_through_the_files(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -125,15 +125,15 @@ class TestFetch:
         (tmp_path / "tar").write_bytes(packed(("./bin/ip", "program" * 100)))
         self.fake(tmp_path, monkeypatch, script)
         with pytest.raises(ImageError, match=r"(?s)No space left.*Free some disk space"):
-            debian.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
+            packages.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
 
     def test_kill_ends_mmdebstrap_too(self, tmp_path: Path) -> None:
         script = f"#!/bin/sh\necho 'I: I am' $$ >&2\nexec sleep 1000 > '{tmp_path}/sleeps'\n"
         (tmp_path / "mmdebstrap").write_text(script)
         (tmp_path / "mmdebstrap").chmod(0o755)
         program = (
-            "from kvmlab.images import debian; debian._STAGES['I: I am'] = ('', 0.5);"
-            "debian.fetch('stable', ['one'], bool, lambda *said: print(said, flush=True))"
+            "from kvmlab.images import packages; packages._STAGES['I: I am'] = ('', 0.5);"
+            "packages.fetch('stable', ['one'], bool, lambda *said: print(said, flush=True))"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", program],
@@ -162,7 +162,7 @@ class TestFetch:
 
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(100 << 20))
         with pytest.raises(ImageError, match=r"800 MiB.*'/var/tmp': '100 MiB free'"):
-            debian.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
+            packages.fetch("stable", ["one"], lambda path: True, lambda text, done: None)
 
 
 class TestMachineCode:

@@ -14,7 +14,7 @@ import stat
 from importlib.resources import files
 from pathlib import Path
 
-from kvmlab.images import debian, disk, picking
+from kvmlab.images import disk, packages, picking
 from kvmlab.images import tree as trees
 from kvmlab.images.image import Content, Progress
 from kvmlab.images.tree import FOLDER, Node, Tree, link
@@ -74,24 +74,7 @@ CMDLINE = " ".join((
 TIME = 1686355200
 
 _KERNEL = "boot/vmlinuz-"
-# Two boot loaders, each with its configuration: syslinux for a BIOS, systemd-boot for UEFI.
-_UEFI_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
-_LOADER_FILES = {
-    "syslinux.cfg": f"""\
-default tiny
-label tiny
-    linux vmlinuz
-    initrd initrd
-    append {CMDLINE}
-""",
-    "loader/loader.conf": "timeout 0\n",
-    "loader/entries/tiny.conf": f"""\
-title tiny
-linux /vmlinuz
-initrd /initrd
-options {CMDLINE}
-""",
-}
+UEFI_LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
 
 
 class Tiny:
@@ -109,22 +92,20 @@ class Tiny:
     def build(self, folder: Path, progress: Progress) -> Content:
         """Make disk, kernel and initrd in ``folder``."""
         disk.require_tools()
-        packages = debian.fetch(
-            SUITE, PACKAGES, _wanted, lambda text, done: progress(text, done * 0.8)
+        unpacked = packages.fetch(
+            SUITE, PACKAGES, wanted, lambda text, done: progress(text, done * 0.8)
         )
         progress("putting the disk together", 0.8)
-        kernel = next((path for path in packages if path.startswith(_KERNEL)), _KERNEL)
-        picked = picking.files(packages, (kernel, _UEFI_LOADER))
         boot = {
-            "vmlinuz": picked[kernel],
-            "initrd": Node(trees.FILE, trees.cpio(_initrd(packages))),
-            "EFI/BOOT/BOOTX64.EFI": picked[_UEFI_LOADER],
+            "vmlinuz": Node(trees.FILE, kernel(unpacked)),
+            "initrd": Node(trees.FILE, trees.cpio(initrd(unpacked))),
+            "EFI/BOOT/BOOTX64.EFI": picking.files(unpacked, (UEFI_LOADER,))[UEFI_LOADER],
         }
-        boot |= {path: Node(trees.FILE, text.encode()) for path, text in _LOADER_FILES.items()}
+        boot |= disk.loader_files("tiny", CMDLINE)
         for name in ("vmlinuz", "initrd"):
             (folder / name).write_bytes(boot[name].content)
         size = disk.assemble(
-            folder / "disk.qcow2", boot, _root(packages),
+            folder / "disk.qcow2", boot, root(unpacked),
             boot_mib=32, root_mib=160, uuid=UUID, time=TIME,
         )  # fmt: skip
         return Content(
@@ -139,23 +120,30 @@ class Tiny:
             cmdline=CMDLINE,
             os_id="http://debian.org/debian/12",
             has_agent=True,
+            has_cloud_init=False,
         )
 
 
-def _wanted(path: str) -> bool:
+def wanted(path: str) -> bool:
     """Tell whether a file from the packages may be needed."""
     return (
-        path in (*PROGRAMS, _UEFI_LOADER)
+        path in (*PROGRAMS, UEFI_LOADER)
         or path.startswith(_KERNEL)
         or re.fullmatch(rf"{picking.LIBRARIES}/[^/]+\.so[^/]*", path) is not None
         or (path.startswith("usr/lib/modules/") and path.endswith(".ko"))
     )
 
 
-def _root(packages: Tree) -> Tree:
+def kernel(unpacked: Tree) -> bytes:
+    """Return the kernel."""
+    path = next((path for path in unpacked if path.startswith(_KERNEL)), _KERNEL)
+    return picking.files(unpacked, (path,))[path].content
+
+
+def root(unpacked: Tree) -> Tree:
     """Return the root file system."""
-    tree = _system(packages, PROGRAMS, MODULES)
-    tree |= picking.libraries(packages, tree) | {"usr/lib64": link("lib/x86_64-linux-gnu")}
+    tree = system(unpacked, PROGRAMS, MODULES)
+    tree |= picking.libraries(unpacked, tree) | {"usr/lib64": link("lib/x86_64-linux-gnu")}
     tree |= {f"usr/bin/{name}": link("shutdown") for name in ("poweroff", "reboot", "halt")}
     tree["usr/bin/sh"] = link("dash")
     tree |= {path: Node(FOLDER) for path in ("boot", "mnt", "var/www", "etc/dropbear")}
@@ -163,20 +151,20 @@ def _root(packages: Tree) -> Tree:
     return tree | trees.from_package(files(__name__) / "root")
 
 
-def _initrd(packages: Tree) -> Tree:
+def initrd(unpacked: Tree) -> Tree:
     """Return what the kernel starts from memory, before it can see a disk.
 
     This BusyBox needs no libraries: it is statically linked.
     """
-    tree = _system(packages, ("usr/bin/busybox",), BOOT_MODULES)
+    tree = system(unpacked, ("usr/bin/busybox",), BOOT_MODULES)
     return tree | trees.from_package(files(__name__) / "initrd")
 
 
-def _system(packages: Tree, programs: tuple[str, ...], modules: tuple[str, ...]) -> Tree:
+def system(unpacked: Tree, programs: tuple[str, ...], modules: tuple[str, ...]) -> Tree:
     """Return what every Linux needs: programs, kernel modules, and the usual folders."""
-    tree = picking.files(packages, programs) | picking.modules(packages, modules)
+    tree = picking.files(unpacked, programs) | picking.modules(unpacked, modules)
     # A name that isn't a program of its own is one of BusyBox's.
-    tree = {f"usr/bin/{name}": link("busybox") for name in picking.applets(packages)} | tree
+    tree = {f"usr/bin/{name}": link("busybox") for name in picking.applets(unpacked)} | tree
     tree |= {name: link(f"usr/{name}") for name in ("bin", "sbin", "lib", "lib64")}
     tree["usr/sbin"] = link("bin")
     tree |= {name: Node(FOLDER) for name in ("dev", "proc", "root", "run", "sys", "tmp")}

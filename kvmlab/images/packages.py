@@ -35,7 +35,7 @@ _STAGES = {
 # Run by a shell in a process group of its own. Told to end, it tells all of the group, as
 # Ctrl-C would, and waits until mmdebstrap has removed what it made. setpriv has the kernel
 # tell it when we are gone, even by kill -9.
-_SUPERVISE = """trap 'trap : TERM; kill -TERM 0; wait' TERM; "$@" & wait $!"""
+SUPERVISE = """trap 'trap : TERM; kill -TERM 0; wait' TERM; "$@" & wait $!"""
 _BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -55,7 +55,7 @@ def fetch(
     """
     require("mmdebstrap")
     command = [
-        *("setpriv", "--pdeathsig", "TERM", "sh", "-c", _SUPERVISE, "sh"),
+        *("setpriv", "--pdeathsig", "TERM", "sh", "-c", SUPERVISE, "sh"),
         *("mmdebstrap", "--verbose", "--variant=extract", "--architectures=amd64"),
         *("--format=tar", f"--include={','.join(packages)}", suite, "-"),
     ]
@@ -106,21 +106,38 @@ def _room() -> str:
     )
 
 
+class Downloads:
+    """Follows apt's words on what it downloads.
+
+    Attributes:
+        fraction: how much of it has come.
+    """
+
+    def __init__(self) -> None:
+        self._total = self._fetched = self.fraction = 0.0
+
+    def read(self, line: str) -> str:
+        """Return what is to be said after a line of apt's, if it tells of a download."""
+        if found := re.match(r"Need to get ([\d,.]+) (\w+)", line):
+            self._total, self._fetched = _size(*found.groups()), 0.0
+        elif self._total and (found := re.match(r"Get:.*\[([\d,.]+) (\w+)\]$", line)):
+            self._fetched += _size(*found.groups())
+            self.fraction = min(self._fetched / self._total, 1)
+            return f"{self._fetched / 1e6:.0f} of {self._total / 1e6:.0f} MB"
+        return ""
+
+
 def _follow(lines: Iterable[bytes], log: list[str], progress: Progress) -> None:
     """Keep mmdebstrap's words in ``log`` and turn them into progress."""
-    total = fetched = 0.0
+    downloads = Downloads()
     for raw in lines:
         line = raw.decode(errors="replace")
         log.append(line)
         for start, (text, fraction) in _STAGES.items():
             if line.startswith(start):
                 progress(text, fraction)
-        if found := re.match(r"Need to get ([\d,.]+) (\w+)", line):
-            total = _size(*found.groups())
-        elif total and (found := re.match(r"Get:.*\[([\d,.]+) (\w+)\]$", line)):
-            fetched += _size(*found.groups())
-            text = f"downloading Debian packages, {fetched / 1e6:.0f} of {total / 1e6:.0f} MB"
-            progress(text, 0.2 + 0.5 * min(fetched / total, 1))
+        if told := downloads.read(line):
+            progress(f"downloading Debian packages, {told}", 0.2 + 0.5 * downloads.fraction)
 
 
 def _size(number: str, unit: str) -> float:
