@@ -71,7 +71,7 @@ class CloudInit:
         _check_list("ssh_keys", self.ssh_keys or (), _SSH_KEY, "Give the line of a .pub file")
         _check_list("packages", self.packages, _PACKAGE, "Give names of packages")
         if self.password is not None and (
-            not isinstance(self.password, str) or not re.fullmatch(r"[^\x00-\x1f:]+", self.password)
+            not isinstance(self.password, str) or not re.fullmatch(r"[^\x00-\x1f]+", self.password)
         ):
             raise InvalidArgument(
                 "that can't be a password", seen="...", next_step="Give text of one line"

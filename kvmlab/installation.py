@@ -51,19 +51,19 @@ class Installation(GuestHandle):
             >>> box.install("hostname=box password=secret")
             >>> box.start()
         """
-        if self._libvirt.isActive():
-            raise GuestAlreadyRunning(f"guest {self.name!r} is not off", seen=self._state())
-        boot = self._kernel_of_cd()
-        boot["cmdline"] = f"{boot['cmdline']} {kernel_args}"
-        domain = ET.fromstring(self._libvirt.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-        _set(domain, "on_reboot", "destroy")
-        for part, value in boot.items():
-            _set(domain, f"os/{part}", value)
         with (
             self._together("install"),
             self.lab.events.watch(guest=self.name) as watch,
             self.lab.virsh_log.action() as action,
         ):
+            if self._libvirt.isActive():
+                raise GuestAlreadyRunning(f"guest {self.name!r} is not off", seen=self._state())
+            boot = self._kernel_of_cd()
+            boot["cmdline"] = f"{boot['cmdline']} {kernel_args}"
+            domain = ET.fromstring(self._libvirt.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            _set(domain, "on_reboot", "destroy")
+            for part, value in boot.items():
+                _set(domain, f"os/{part}", value)
             # Its definition is another: what runs is told by what it is created from.
             self.lab.connection.createXML(ET.tostring(domain, encoding="unicode"))
             action.note(self._commands(boot))

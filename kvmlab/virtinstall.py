@@ -70,6 +70,7 @@ def _options(spec: GuestSpec) -> list[tuple[str, str]]:
         *(("graphics", f"{g.type},listen={g.listen}") for g in spec.graphics),
         *(("video", v.model) for v in spec.video),
         *([("rng", spec.rng.source)] if spec.rng and spec.rng.source else []),
+        *([] if spec.clock else [("xml", "xpath.delete=./clock")]),  # its own idea of one
     ]
 
 

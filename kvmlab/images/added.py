@@ -22,7 +22,7 @@ _LABEL_AT, _LABEL_BYTES = 16 * 2048 + 40, 32
 _TORITO_AT, _TORITO = 17 * 2048 + 7, b"EL TORITO SPECIFICATION"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-_CHUNK = 4 << 20
+_BLOCK, _STEP = 64 << 10, 4 << 20  # a hole is no smaller than the one; words come at the other
 
 # Of a system that nobody knows: enough for a Linux of today to start. What libosinfo calls
 # the minimum is its makers' promise, not what it takes: a suggestion, and no limit.
@@ -160,10 +160,11 @@ class Added:
                 seen=f"{needed >> 20} MiB",
                 next_step="Free some space, or set KVMLAB_HOME to a folder on a bigger disk",
             )
-        zeros = bytes(_CHUNK)
+        zeros = bytes(_BLOCK)
         with self.source.open("rb") as source, target.open("wb") as copy:
-            while data := source.read(_CHUNK):
-                progress(f"copying {self.source.name}", 0.95 * source.tell() / size)
+            while data := source.read(_BLOCK):
+                if source.tell() % _STEP == 0 or source.tell() == size:
+                    progress(f"copying {self.source.name}", 0.95 * (source.tell() / size))
                 if data == zeros[: len(data)]:
                     copy.seek(len(data), 1)
                 else:
@@ -235,7 +236,7 @@ def medium_at(iso: Path, progress: Progress | None = None) -> Image:
 def _digest(file: Path, progress: Progress | None) -> str:
     digest, size = hashlib.sha256(), file.stat().st_size
     with file.open("rb") as opened:
-        while data := opened.read(_CHUNK):
+        while data := opened.read(_STEP):
             digest.update(data)
             if progress:
                 progress(f"reading {file.name}", opened.tell() / size)

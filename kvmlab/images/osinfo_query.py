@@ -33,7 +33,8 @@ def main(question: str, *words: str) -> None:
 
 
 def _of_medium(osinfo: Any, database: Any, path: str) -> Any:
-    medium = osinfo.Media.create_from_location(path, None)
+    anything = osinfo.MediaDetectFlags(0)  # also a CD that can't be booted, as of drivers
+    medium = osinfo.Media.create_from_location_with_flags(path, None, anything)
     return medium.get_os() if database.identify_media(medium) else None
 
 

@@ -17,11 +17,8 @@ from kvmlab.specs.devices import (
     UsbController,
     Video,
 )
-<<<<<<< HEAD
 from kvmlab.specs.interface import Interface
-=======
 from kvmlab.specs.platform import Clock, FirmwareFeature, HyperV, Input, Tpm
->>>>>>> 3e89dcf (Guests of more systems: debian, alpine, an installer CD, cloud-init, images of one's own)
 from kvmlab.specs.xml import Element, child, children, number, present, size, text, texts
 
 

@@ -5,8 +5,9 @@ Microsoft's list of what it needs: https://learn.microsoft.com/windows/whats-new
 
 from __future__ import annotations
 
-from kvmlab.specs.devices import Disk, Interface, Rng, UsbController, Video
+from kvmlab.specs.devices import Disk, Rng, UsbController, Video
 from kvmlab.specs.guest import Cpu, GuestSpec, OperatingSystem
+from kvmlab.specs.interface import Interface
 from kvmlab.specs.platform import Clock, FirmwareFeature, HyperV, Input, Timer, Tpm
 
 
@@ -42,8 +43,8 @@ def windows_11(
         max_vcpus=vcpus,
         firmware="efi",
         firmware_features=(
-            FirmwareFeature(name="secure-boot"),
             FirmwareFeature(name="enrolled-keys"),
+            FirmwareFeature(name="secure-boot"),
         ),
         boot=("hd", "cdrom"),
         smm="on",  # Secure Boot keeps its keys where only System Management Mode can write

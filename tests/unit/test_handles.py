@@ -129,6 +129,7 @@ ARGUMENTS: dict[str, Any] = {
     "address": "10.10.0.5",
     "command": "true",
     "host": "web",
+    "kernel_args": "hostname=box password=secret",
     "key": "web",
     "limit": 512,
     "memory_mib": 64,

@@ -97,7 +97,7 @@ def read_until(process: subprocess.Popen[str], word: str) -> str:
 class TestCatalogue:
     def test_knows_its_images_without_building_any(self, tmp_path: Path) -> None:
         catalogue = Catalogue(tmp_path)
-        assert list(catalogue) == ["tiny", "hello"]
+        assert list(catalogue) == ["tiny", "hello", "debian", "alpine", "installer"]
         assert "tiny" in catalogue
         assert not catalogue.is_built("tiny")
         assert list(tmp_path.iterdir()) == []

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import xml.etree.ElementTree as ET
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
+import libvirt
 import pytest
 
-from kvmlab import specs
+from kvmlab import Lab, specs
 from kvmlab.specs import (
     Bandwidth,
     Cpu,
@@ -26,6 +27,7 @@ from kvmlab.specs import (
     Firmware,
     FrozenDefinition,
     FrozenGuest,
+    FirmwareFeature,
     Graphics,
     GuestSpec,
     Interface,
@@ -41,10 +43,12 @@ from kvmlab.specs import (
     SmbiosStrings,
     SnapshotDisk,
     SnapshotSpec,
+    Tpm,
     UsbController,
     Video,
     VolumeSpec,
 )
+from kvmlab.specs.windows import windows_11
 from kvmlab.specs.xml import Element
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -154,7 +158,24 @@ BACKSTAGE = NetworkSpec(
     options=("no-ping",),
 )
 
+WINDOWS = windows_11(
+    "win",
+    disk=f"{IMAGES}/win.qcow2",
+    iso=f"{IMAGES}/Win11_24H2_English_x64.iso",
+    drivers=f"{IMAGES}/virtio-win.iso",
+)
+
+# The same device's other values, and those that Windows leaves alone.
+PLATFORM = replace(
+    SMALLEST,
+    name="platform",
+    firmware_features=(FirmwareFeature(name="secure-boot", enabled="no"),),
+    tpm=Tpm(model="tpm-tis", version="1.2"),
+)
+
 CASES: dict[str, Element] = {
+    "guest-windows": WINDOWS,
+    "guest-platform": PLATFORM,
     "guest-smallest": SMALLEST,
     "guest-typical": TYPICAL,
     "guest-direct": DIRECT,
@@ -302,3 +323,13 @@ def test_understands_what_libvirt_makes_of_it() -> None:
     assert spec.interfaces == ()
     assert [channel.state for channel in spec.channels] == ["connected"]
     assert (spec.balloon, spec.rng, spec.provenance, spec.acpi) == (None, None, None, False)
+
+
+def test_libvirts_schema_takes_windows(test_lab: Lab) -> None:
+    """All of it but the kind of guest: there are only "test" ones here."""
+    windows = replace(WINDOWS, type="test").to_xml()
+    domain = test_lab.connection.defineXMLFlags(windows, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    told = GuestSpec.from_xml(domain.XMLDesc())
+    for part in ("hyperv", "tpm", "clock", "smm", "firmware_features"):
+        assert getattr(told, part) == getattr(WINDOWS, part)
+    assert [disk.path for disk in told.disks] == [disk.path for disk in WINDOWS.disks]

@@ -21,10 +21,17 @@ from kvmlab.images.image import Content, Progress
 from kvmlab.images.iso import write_iso
 from kvmlab.images.tree import FILE, FOLDER, Node, Tree
 
-PACKAGES = (*tiny.PACKAGES, "isolinux", "syslinux-common", "extlinux", "fdisk", "dosfstools", "eject")
+PACKAGES = (
+    *tiny.PACKAGES,
+    "isolinux",
+    "syslinux-common",
+    "extlinux",
+    "fdisk",
+    "dosfstools",
+)
 # What the installer itself needs beside BusyBox.
 PROGRAMS = (
-    "usr/bin/sfdisk", "usr/bin/mkfs.fat", "usr/bin/mke2fs", "usr/bin/extlinux", "usr/bin/eject",
+    "usr/bin/sfdisk", "usr/bin/mkfs.fat", "usr/bin/mke2fs", "usr/bin/extlinux",
 )  # fmt: skip
 MODULES = (*tiny.BOOT_MODULES, "sr_mod", "isofs", "vfat", "nls_ascii", "nls_cp437", "nls_utf8")
 LOADER = {
