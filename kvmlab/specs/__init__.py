@@ -21,6 +21,7 @@ from kvmlab.specs.guest import (
 )
 from kvmlab.specs.interface import Bandwidth, Interface
 from kvmlab.specs.network import DhcpHost, DhcpRange, DnsHost, IpSpec, NetworkSpec
+from kvmlab.specs.platform import Clock, FirmwareFeature, HyperV, Input, Timer, Tpm
 from kvmlab.specs.snapshot import (
     Firmware,
     FrozenDefinition,
@@ -28,7 +29,6 @@ from kvmlab.specs.snapshot import (
     SnapshotDisk,
     SnapshotSpec,
 )
-from kvmlab.specs.platform import Clock, FirmwareFeature, HyperV, Input, Timer, Tpm
 from kvmlab.specs.storage import PoolSpec, VolumeSpec
 
 __all__ = [
@@ -42,9 +42,9 @@ __all__ = [
     "Disk",
     "DnsHost",
     "Firmware",
+    "FirmwareFeature",
     "FrozenDefinition",
     "FrozenGuest",
-    "FirmwareFeature",
     "Graphics",
     "GuestSpec",
     "HyperV",
