@@ -256,9 +256,13 @@ class ControlModel:
                 self._lease_until_s = time.monotonic() + LEASE_LIMIT_S
             if self._closed or not self._inbox.empty():
                 continue  # one look is enough for events that came together
-            before = (self.rows, self.address)
-            self._look_if_possible()
-            if before != (self.rows, self.address):
+            # All under the lock: else what a press has seen in between would be taken for
+            # what was shown before.
+            with self._lock:
+                before = (self.rows, self.address)
+                self._look_if_possible()
+                is_new = before != (self.rows, self.address)
+            if is_new:
                 self.on_change()
 
     def _patience_s(self) -> float | None:

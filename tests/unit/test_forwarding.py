@@ -39,7 +39,7 @@ def echo() -> Iterator[tuple[str, int]]:
                     connection, _ = server.accept()
                 except OSError:
                     return
-                with connection:
+                with connection, suppress(ConnectionError):  # who asked may break off
                     connection.sendall(all_of(connection))
 
         threading.Thread(target=serve, daemon=True).start()
