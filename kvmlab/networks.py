@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import libvirt
@@ -154,21 +155,19 @@ class Networks(Collection[Network]):
         spec = self._plan(name, **choices)
         return _commands(spec, self._lab.virsh_log, start=start, autostart=autostart)
 
-    def plan(self, name: str, **choices: Any) -> NetworkSpec:
-        """Return the definition that `create` would hand to libvirt; nothing is made.
-
-        Args:
-            name: as for `create`.
-            choices: see there, but for ``start`` and ``autostart``.
-
-        Raises:
-            KvmlabError: what `create` would have raised before it made anything.
+    def states(self) -> dict[str, str]:
+        """Return whether each network is started, in virsh's words.
 
         Example:
-            >>> str(lab.networks.plan("lan").ips[0].subnet)
-            '192.168.123.0/24'
+            >>> lab.networks.states()
+            {'backstage': 'inactive', 'default': 'active'}
         """
-        return self._plan(name, **choices)
+        lab = self._lab
+        with lab.virsh_log.action(question=True) as action, translated("list the networks"):
+            found = lab.connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+            active = {network.name() for network in found}
+            action.note(lab.virsh_log.virsh("net-list", "--all"))
+            return {name: "active" if name in active else "inactive" for name in self}
 
     def _plan(
         self,
@@ -219,6 +218,19 @@ class Networks(Collection[Network]):
 
     def _handle(self, found: Any) -> Network:
         return Network(self._lab, found)
+
+    def __repr__(self) -> str:
+        states = self.states()
+        width = max(map(len, states), default=0)
+        rows = [f"{name:{width}}  {state}" for name, state in states.items()]
+        return "\n".join(rows) or "<no networks>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td>{state}</td></tr>"
+            for name, state in self.states().items()
+        )
+        return f"<table><tr><th>Name</th><th>State</th></tr>{rows}</table>"
 
 
 def _define(connection: Any, spec: NetworkSpec) -> Any:

@@ -8,10 +8,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import libvirt
 import pytest
 from conftest import PREFIX, Make
 
 from kvmlab import Guest, Lab, errors
+from kvmlab.specs import GuestSpec
 
 
 def left_behind(lab: Lab) -> dict[str, object]:
@@ -127,3 +129,5 @@ class TestCards:
         idle.start(paused=True)
         with pytest.raises(errors.NotEnough, match="PCI"):
             fill()
+        later = GuestSpec.from_xml(idle._libvirt.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        assert {card.mac for card in later.interfaces} == set(idle.interfaces)

@@ -9,6 +9,7 @@ import libvirt
 import pytest
 
 from kvmlab import Bandwidth, Lab, errors, surroundings
+from kvmlab.cabling import tune_options
 from kvmlab.network_changes import entry_for
 from kvmlab.network_wish import NetworkWish, bandwidth_of, specify
 from kvmlab.specs import DhcpHost, NetworkSpec
@@ -198,6 +199,27 @@ class TestCreating:
         assert "net-define" in shown
         assert "net-start" not in shown
         assert "lan" not in test_lab.networks
+
+
+class TestTheCollection:
+    def test_shows_a_table_by_two_calls(self, test_lab: Lab) -> None:
+        test_lab.networks.create("lan", start=False)
+        assert test_lab.networks.states() == {"default": "active", "lan": "inactive"}
+        assert repr(test_lab.networks) == "default  active\nlan      inactive"
+        assert "<td>lan</td><td>inactive</td>" in test_lab.networks._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("limit", "options"),
+    [
+        (Bandwidth(), ["--inbound", "0", "--outbound", "0"]),
+        (Bandwidth(inbound_kib_s=5), ["--inbound", "5", "--outbound", "0"]),
+        (Bandwidth(inbound_kib_s=5, inbound_peak_kib_s=9, outbound_kib_s=7, outbound_burst_kib=3),
+         ["--inbound", "5,9", "--outbound", "7,0,3"]),
+    ],
+)  # fmt: skip
+def test_a_limit_is_written_as_virsh_wants_it(limit: Bandwidth, options: list[str]) -> None:
+    assert tune_options(limit) == options
 
 
 class TestTheHost:
