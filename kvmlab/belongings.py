@@ -45,6 +45,9 @@ def own_volumes(guest: GuestHandle) -> list[Volume]:
     volumes = dict(_volumes(guest.lab.connection))
     below = {path: volume.backing_path for path, (_, volume) in volumes.items()}
     own = own_files(listed, disks, lambda path: _chain(path, below)) | memory
+    # A revert that failed half way may leave an overlay that no disk is in.
+    made = {disk.path for each in specs.values() for disk in (*each.disks, *each.revert_disks)}
+    own |= {path for path in made if path and own.intersection(_chain(path, below))}
     others = set(_disks_of_others(guest))
     while kept := own & (others | {below[path] for path in below.keys() - own}):
         own -= kept

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from kvmlab.errors import InvalidArgument, NotSupported, WrongState
+from kvmlab.snapshot_books import put_right
 from kvmlab.snapshot_delete import merges_for, steps_to_delete
 from kvmlab.snapshot_facts import SnapshotFacts
 from kvmlab.snapshot_files import files_of
@@ -19,6 +20,7 @@ from kvmlab.snapshot_steps import Step, carry_out, told
 from kvmlab.snapshot_tree import Children, doomed_by, specs_of
 from kvmlab.specs import GuestSpec, SnapshotSpec
 from kvmlab.virsh import Commands
+from kvmlab.waiting import attempts
 
 if TYPE_CHECKING:
     from kvmlab.handle import GuestHandle
@@ -32,6 +34,8 @@ _DELETE = {
 # libvirt itself calls a snapshot without a name by the seconds since 1970; no disk holds as
 # many snapshots as that.
 _SURELY_NO_NUMBER = 10**8
+
+_A_SECOND_S = 2.0
 
 
 class Snapshot(SnapshotFacts):
@@ -106,14 +110,17 @@ class Snapshot(SnapshotFacts):
                 next_step="Ask for one of them",
             )
         steps = self._steps_to_clear_managed_save(force=force)
+        afterwards: list[Step] = []
         spec = self._spec()
         if spec.kind == "external":
+            specs = specs_of(self.guest)
             if not self._libvirt_manages_external():
-                specs = specs_of(self.guest)
                 return steps + steps_to_revert(
                     self.guest, self.name, specs, running=running, paused=paused
                 )
             files_of(self.lab, spec)  # or one is gone
+            before, afterwards = put_right(self.guest, self.name, specs)
+            steps += before
         elif self.name.isdigit() and int(self.name) < _SURELY_NO_NUMBER and not spec.has_memory:
             raise NotSupported(
                 "QEMU numbers the snapshots in a disk, and would go back to the one of this number",
@@ -126,8 +133,26 @@ class Snapshot(SnapshotFacts):
                 flags |= getattr(libvirt, f"VIR_DOMAIN_SNAPSHOT_REVERT_{word.upper()}")
                 words.append(f"--{word}")
         command = self.lab.virsh_log.virsh("snapshot-revert", self.guest.name, self.name, *words)
-        revert = partial(self.guest._libvirt.revertToSnapshot, self._libvirt, flags)
-        return [*steps, Step(command, revert)]
+        return [*steps, Step(command, partial(self._revert, flags)), *afterwards]
+
+    def _revert(self, flags: int) -> None:
+        domain, problem = self.guest._libvirt, None
+        defined = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
+        before = domain.XMLDesc(defined)
+        # libvirt names a new overlay by the second, so that two reverts can't be in the same.
+        for _ in attempts(_A_SECOND_S):
+            try:
+                domain.revertToSnapshot(self._libvirt, flags)
+                return
+            except libvirt.libvirtError as error:
+                problem = error
+                if "already exists and is not a block device" not in str(error):
+                    break
+        if domain.XMLDesc(defined) != before:
+            # Half way, its disks may be those of the snapshot, which the next start would ruin.
+            self.lab.connection.defineXML(before)
+        assert problem is not None
+        raise problem
 
     def delete(self, *, children: Children = "keep") -> None:
         """Forget the snapshot. The guest stays as it is, and so does every other snapshot.

@@ -120,6 +120,50 @@ def list_own(
     return listing(guest, spec.provenance, volumes, running=is_active)
 
 
+def put_right(
+    guest: GuestHandle, name: str, specs: Mapping[str, SnapshotSpec]
+) -> tuple[list[Step], list[Step]]:
+    """Return the steps that tell libvirt to which files the guest writes, where it is wrong.
+
+    A libvirt that reverts to external snapshots deletes what the guest wrote to since the
+    current one. Up to 11.3 at least, it is wrong about that where a snapshot that was taken
+    after a revert has been deleted: it takes a file for the guest's that another snapshot is
+    kept in, and would delete that.
+
+    Args:
+        guest: the guest.
+        name: the snapshot that it will be reverted to.
+        specs: all of its snapshots.
+
+    Returns:
+        What to do before, and what to do after.
+
+    Example:
+        >>> put_right(web, "clean", specs_of(web))
+        ([], [])
+    """
+    domain = guest._libvirt
+    if not domain.hasCurrentSnapshot():
+        return [], []
+    current = specs[domain.snapshotCurrent().getName()]
+    if current.kind != "external" or current.revert_disks:
+        return [], []
+    now = {disk.target: disk.path for disk in guest._spec().disks}
+    wrong = [
+        Move(disk.path, path)
+        for disk in current.disks
+        if disk.path and (path := now.get(disk.name)) and path != disk.path
+    ]
+    if not wrong:
+        return [], []
+    before = _redefine_snapshot(guest, current.name, wrong, _DISKS_SINCE)
+    if current.name == name:  # libvirt will write down anew where it goes on
+        return [before], []
+    back = [Move(move.new, move.old) for move in wrong]
+    after = _redefine_snapshot(guest, current.name, back, _DISKS_SINCE, is_current=False)
+    return [before], [after]
+
+
 def _redefine(guest: GuestHandle, moves: Sequence[Move]) -> Step:
     log = guest.lab.virsh_log
     dump = log.virsh("dumpxml", guest.name, "--inactive", "--security-info")
@@ -135,11 +179,17 @@ def _redefine(guest: GuestHandle, moves: Sequence[Move]) -> Step:
 
 
 def _redefine_snapshot(
-    guest: GuestHandle, name: str, moves: Sequence[Move], places: Sequence[str]
+    guest: GuestHandle,
+    name: str,
+    moves: Sequence[Move],
+    places: Sequence[str],
+    *,
+    is_current: bool | None = None,
 ) -> Step:
     log = guest.lab.virsh_log
     found = guest._libvirt.snapshotLookupByName(name)
-    is_current = bool(found.isCurrent())
+    if is_current is None:
+        is_current = bool(found.isCurrent())
     option = "--current" if is_current else None
     create = log.virsh("snapshot-create", guest.name, "/dev/stdin", "--redefine", option)
     dump = log.virsh("snapshot-dumpxml", guest.name, name, "--security-info")

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from kvmlab.handle import GuestHandle
     from kvmlab.snapshot_facts import SnapshotFacts
 
-_LET_GO = re.compile("Block node is read-only|paused due to previous migration")
+_LET_GO = re.compile(
+    "Block node is read-only|paused due to previous migration|Inactive '.*' can't be a backing"
+)
 
 
 @dataclass(frozen=True)

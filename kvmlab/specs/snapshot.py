@@ -67,6 +67,8 @@ class SnapshotSpec(Element, tag="domainsnapshot"):
         memory: where the guest's memory is: "internal", "external", or "no".
         memory_path: the file, if it is external.
         disks: what was done with each disk.
+        revert_disks: where the disks went on after the last revert to it, if other snapshots
+            were taken after it before; libvirt tells since 9.9.
         guest: the guest then.
         definition: its definition then, if it ran.
 
@@ -83,6 +85,7 @@ class SnapshotSpec(Element, tag="domainsnapshot"):
     memory: str | None = text("memory/@snapshot", None)
     memory_path: str | None = text("memory/@file", None)
     disks: tuple[SnapshotDisk, ...] = children(SnapshotDisk, "disks")
+    revert_disks: tuple[SnapshotDisk, ...] = children(SnapshotDisk, "revertDisks")
     guest: FrozenGuest | None = child(FrozenGuest)
     definition: FrozenDefinition | None = child(FrozenDefinition)
 

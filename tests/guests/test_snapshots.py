@@ -422,9 +422,8 @@ class TestRefusals:
         with pytest.raises(errors.KvmlabError):
             clean.revert()
         assert guest.state == "shut off"
-        if not clean._libvirt_manages_external():
-            assert guest._libvirt.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) == before
-            assert files(guest) == own
+        assert guest._libvirt.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) == before
+        assert files(guest) == own
         memory.write_bytes(content)
         clean.revert()
         assert guest.state == "running"

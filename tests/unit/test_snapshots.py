@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from kvmlab import Guest, Lab, SnapshotNode, errors
 from kvmlab.snapshot import Snapshot
+from kvmlab.snapshot_books import put_right
 from kvmlab.snapshot_plan import Subject, draw_up, file_beside
 from kvmlab.snapshot_tree import doomed_by, lines, tree_of
 from kvmlab.snapshot_xml import Move, definition_in, moved, sed
@@ -23,6 +24,8 @@ IMAGES = "/var/lib/libvirt/images"
 DISK = Disk(path=f"{IMAGES}/web.qcow2", target="vda")
 DATA = Disk(path=f"{IMAGES}/data.img", target="vdb", format="raw")
 CDROM = Disk(path=f"{IMAGES}/cd.iso", target="sda", device="cdrom", format="raw", readonly=True)
+REDEFINE = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE
+CURRENT = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_CURRENT
 OLD = 9_000_000
 NEW = 11_003_000
 
@@ -444,6 +447,7 @@ class Recorder:
         }
         answers["state"] = [libvirt.VIR_DOMAIN_SHUTOFF, 0]
         answers["XMLDesc"] = "<domain type='test'><name>web</name></domain>"
+        answers["hasCurrentSnapshot"] = 0
 
         def call(*args: Any) -> Any:
             self.calls.append((name, *args))
@@ -452,6 +456,47 @@ class Recorder:
             return answers.get(name, self)
 
         return call
+
+
+@pytest.mark.parametrize(
+    ("current", "now", "wrong"),
+    [
+        ({"disks": "web.a"}, "web.a", False),
+        ({"disks": "web.a"}, "web.9", True),
+        ({"disks": "web.a", "revert_disks": "web.9"}, "web.9", False),
+    ],
+)
+def test_libvirts_books_are_put_right_where_they_would_harm(
+    guest: Guest, current: dict[str, str], now: str, wrong: bool
+) -> None:
+    disks = {
+        place: (SnapshotDisk(name="vda", snapshot="external", path=f"/pool/{path}"),)
+        for place, path in current.items()
+    }
+    spec = SnapshotSpec(name="a", memory="no", **disks)
+    domain = Recorder(spec.to_xml())
+    domain.hasCurrentSnapshot = lambda: True  # type: ignore[method-assign]
+    domain.getName = lambda: "a"  # type: ignore[method-assign]
+    domain.isCurrent = lambda: True  # type: ignore[method-assign]
+    disk = Disk(path=f"/pool/{now}", target="vda")
+    domain.XMLDesc = lambda *_: (  # type: ignore[method-assign]
+        f"<domain><devices>{disk.to_xml()}</devices></domain>"
+    )
+    handle = Guest(guest.lab, guest._libvirt)
+    handle._libvirt = domain
+    for name in ("a", "b"):
+        before, after = put_right(handle, name, {"a": spec})
+        assert (bool(before), bool(after)) == (wrong, wrong and name == "b")
+        for step, path, flags in (
+            *((step, f"/pool/{now}", REDEFINE | CURRENT) for step in before),
+            *((step, spec.disks[0].path, REDEFINE) for step in after),
+        ):
+            step.do()
+            assert domain.calls[-1][0] == "snapshotCreateXML"
+            told = SnapshotSpec.from_xml(domain.calls[-1][1])
+            assert (told.disks[0].path, domain.calls[-1][2]) == (path, flags)
+            domain.xml = told.to_xml()
+            assert ("--current" in step.command) is bool(flags & CURRENT)
 
 
 def test_a_libvirt_that_can_is_left_to_do_it(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -517,3 +562,24 @@ def test_libvirt_tells_whether_it_can(
     with monkeypatch.context() as patch:
         patch.setattr(guest.lab, "connection", SimpleNamespace(getCapabilities=lambda: told))
         assert snapshot._libvirt_manages_external() is manages
+
+
+def test_two_reverts_in_a_second_are_no_failure(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "external snapshot file for disk vda already exists and is not a block device: /x.1"
+    refusal = libvirt.libvirtError(said)
+    domain = Recorder(INTERNAL.to_xml(), refuse=refusal)
+    monkeypatch.setattr(guest, "_libvirt", domain)
+    tried: list[str] = []
+
+    def attempts(timeout_s: float) -> Iterator[None]:
+        yield
+        tried.append("again")
+        domain.refuse = None
+        yield
+
+    monkeypatch.setattr("kvmlab.snapshot.attempts", attempts)
+    Snapshot(guest, domain).revert()
+    assert tried == ["again"]
+    assert [call[0] for call in domain.calls].count("revertToSnapshot") == 2

@@ -203,6 +203,9 @@ CASES: dict[str, Element] = {
             ),
             SnapshotDisk(name="sda", snapshot="no"),
         ),
+        revert_disks=(
+            SnapshotDisk(name="vda", snapshot="external", path=f"{IMAGES}/web.1795508100"),
+        ),
         guest=FrozenGuest(disks=(Disk(path=f"{IMAGES}/web.clean", target="vda"),)),
         definition=FrozenDefinition(disks=(Disk(path=f"{IMAGES}/web.clean", target="vda"),)),
     ),
