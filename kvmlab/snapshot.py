@@ -208,6 +208,8 @@ class Snapshot(SnapshotFacts):
         specs = specs_of(guest)
         doomed = doomed_by(self.name, specs, children)
         _refuse_confusion(guest, doomed, specs)
+        if not doomed:  # only children, and it has none
+            return
         if all(specs[name].kind == "internal" for name in doomed):
             flags, option = _DELETE[children]
             command = virsh("snapshot-delete", guest.name, self.name, option)

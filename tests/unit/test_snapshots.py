@@ -401,6 +401,9 @@ class TestTestDriver:
         guest.snapshots["b"].delete()
         assert list(guest.snapshots) == ["a", "c"]
         assert guest.snapshots["c"].parent is not None
+        leaf = guest.snapshots["c"]
+        leaf.delete(children="only")
+        assert (list(guest.snapshots), leaf.virsh) == (["a", "c"], "")
         guest.snapshots["a"].delete(children="only")
         assert list(guest.snapshots) == ["a"]
         guest.snapshots.create("d")
