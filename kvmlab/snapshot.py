@@ -20,6 +20,7 @@ from kvmlab.snapshot_steps import Step, carry_out, told
 from kvmlab.snapshot_tree import Children, doomed_by, specs_of
 from kvmlab.specs import GuestSpec, SnapshotSpec
 from kvmlab.virsh import Commands
+from kvmlab.volumes import Progress
 from kvmlab.waiting import attempts
 
 if TYPE_CHECKING:
@@ -154,12 +155,14 @@ class Snapshot(SnapshotFacts):
         assert problem is not None
         raise problem
 
-    def delete(self, *, children: Children = "keep") -> None:
+    def delete(self, *, children: Children = "keep", progress: Progress | None = None) -> None:
         """Forget the snapshot. The guest stays as it is, and so does every other snapshot.
 
         Args:
             children: what becomes of those that were taken after it: "keep" them, "remove"
                 them as well, or remove "only" them.
+            progress: is called with what is being done, and how much of it is done (0 to
+                1), where files have to be merged.
 
         Raises:
             InvalidArgument: no such choice.
@@ -176,7 +179,7 @@ class Snapshot(SnapshotFacts):
             )
         with self._together("delete"):
             self._spec()  # or it is gone
-            for steps in self._steps_to_delete(children):
+            for steps in self._steps_to_delete(children, progress):
                 carry_out(self, steps, f"delete {self.name} of {self.guest.name}")
 
     def preview_delete(self, *, children: Children = "keep") -> Commands:
@@ -198,7 +201,9 @@ class Snapshot(SnapshotFacts):
         with self._looking("delete"):
             return told(next(self._steps_to_delete(children), []))
 
-    def _steps_to_delete(self, children: Children) -> Iterator[list[Step]]:
+    def _steps_to_delete(
+        self, children: Children, progress: Progress | None = None
+    ) -> Iterator[list[Step]]:
         """Yield the steps for one snapshot after the other; each changes what comes next."""
         if children not in _DELETE:
             raise InvalidArgument(
@@ -219,7 +224,7 @@ class Snapshot(SnapshotFacts):
             specs = specs_of(guest)
             if specs[name].kind == "external":
                 if not self._libvirt_manages_external():
-                    yield steps_to_delete(guest, name, specs)
+                    yield steps_to_delete(guest, name, specs, progress)
                     continue
                 merges_for(guest, name, specs)  # or somebody else would be harmed
             found = guest._libvirt.snapshotLookupByName(name)

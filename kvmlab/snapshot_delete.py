@@ -9,25 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import libvirt
 
 from kvmlab import qemuimg
-from kvmlab.errors import InUse, LibvirtFailed
+from kvmlab.errors import InUse, LibvirtFailed, TimedOut
+from kvmlab.events import Watch
 from kvmlab.snapshot_books import Merge, list_own, tell_others
 from kvmlab.snapshot_files import Files, refuse_strangers
 from kvmlab.snapshot_steps import Step
 from kvmlab.specs import GuestSpec, SnapshotSpec
 from kvmlab.virsh import shell
+from kvmlab.volumes import Progress
 
 if TYPE_CHECKING:
     from kvmlab.handle import GuestHandle
 
+_TELL_EVERY_S = 0.25
 _COMMIT_S = 3600.0  # no commit that goes on takes longer; one that hangs shall end, too
 
 
-def steps_to_delete(guest: GuestHandle, name: str, specs: Mapping[str, SnapshotSpec]) -> list[Step]:
+def steps_to_delete(
+    guest: GuestHandle,
+    name: str,
+    specs: Mapping[str, SnapshotSpec],
+    progress: Progress | None = None,
+) -> list[Step]:
     """Return the steps that forget an external snapshot, and keep all else as it is.
 
     Everything that could stand in the way is looked for here. Should a step fail, all data are
@@ -37,6 +45,7 @@ def steps_to_delete(guest: GuestHandle, name: str, specs: Mapping[str, SnapshotS
         guest: the guest.
         name: the snapshot's name.
         specs: all of the guest's snapshots.
+        progress: is called with what is being done, and how much of it is done (0 to 1).
 
     Raises:
         InUse: a file that would change is used by somebody else, or holds an internal snapshot.
@@ -48,7 +57,7 @@ def steps_to_delete(guest: GuestHandle, name: str, specs: Mapping[str, SnapshotS
     spec, domain = specs[name], guest._libvirt
     merges, files = merges_for(guest, name, specs)
     memory = [spec.memory_path] if spec.memory_path else []
-    steps = [step for merge in merges for step in _merge(guest, merge, files)]
+    steps = [step for merge in merges for step in _merge(guest, merge, files, progress)]
     steps += tell_others(guest, name, merges, files, specs)
     forget = partial(
         domain.snapshotLookupByName(name).delete, libvirt.VIR_DOMAIN_SNAPSHOT_DELETE_METADATA_ONLY
@@ -147,30 +156,35 @@ def _plan(
     )
 
 
-def _merge(guest: GuestHandle, merge: Merge, files: Files) -> Iterator[Step]:
+def _merge(
+    guest: GuestHandle, merge: Merge, files: Files, progress: Progress | None
+) -> Iterator[Step]:
     below = files.below(merge.point)
     onto = ("-F", files.spec(merge.point).backing_format or "raw") if below else ()
     for other in merge.others:
-        yield _qemu_img(guest, "rebase", "-f", "qcow2", "-b", below or "", *onto, other)
+        yield _qemu_img(guest, progress, "rebase", "-f", "qcow2", "-b", below or "", *onto, other)
     if merge.overlay is None:
         return
     if merge.is_live:
-        yield _commit_live(guest, merge)
+        yield _commit_live(guest, merge, progress)
     else:
-        yield _qemu_img(guest, "commit", "-f", "qcow2", "-d", merge.overlay)
+        yield _qemu_img(guest, progress, "commit", "-f", "qcow2", "-d", merge.overlay)
     chain = files.chain(merge.now) if merge.is_live else []
     point = ("-b", merge.point, "-F", files.spec(merge.point).format or "raw")
     for other in files.on(merge.overlay):
         if other not in chain:  # QEMU itself has seen to those that it has open
-            yield _qemu_img(guest, "rebase", "-u", "-f", "qcow2", *point, other)
+            yield _qemu_img(guest, progress, "rebase", "-u", "-f", "qcow2", *point, other)
 
 
-def _qemu_img(guest: GuestHandle, *words: str) -> Step:
+def _qemu_img(guest: GuestHandle, progress: Progress | None, *words: str) -> Step:
     doing = f"{words[0]} {words[-1]}"
-    return Step(shell("qemu-img", *words), partial(qemuimg.run, guest.lab, *words, doing=doing))
+    return Step(
+        shell("qemu-img", *words),
+        partial(qemuimg.run, guest.lab, *words, doing=doing, progress=progress),
+    )
 
 
-def _commit_live(guest: GuestHandle, merge: Merge) -> Step:
+def _commit_live(guest: GuestHandle, merge: Merge, progress: Progress | None) -> Step:
     """Let the running guest's QEMU commit an overlay, and wait for it."""
     is_top = merge.overlay == merge.now
     words = ("--active", "--pivot") if is_top else ("--top", merge.overlay, "--wait")
@@ -182,15 +196,30 @@ def _commit_live(guest: GuestHandle, merge: Merge) -> Step:
         with guest.lab.events.watch(guest=guest.name) as watch:
             top = None if is_top else merge.overlay
             domain.blockCommit(target, merge.point, top, 0, flags)
-            while True:
-                event = watch.wait_for("block job", timeout_s=_COMMIT_S)
-                if event.detail == f"{target} ready":
-                    domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
-                elif event.detail == f"{target} completed":
-                    return
-                elif event.detail.startswith(f"{target} "):
+            while (event := _next(watch, domain, merge, progress)) != "completed":
+                if event != "ready":
                     raise LibvirtFailed(
-                        f"committing an overlay of guest {guest.name!r} failed", seen=event.detail
+                        f"committing an overlay of guest {guest.name!r} failed", seen=event
                     )
+                domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
 
     return Step(guest.lab.virsh_log.virsh(*command), commit)
+
+
+def _next(watch: Watch, domain: Any, merge: Merge, progress: Progress | None) -> str:
+    """Wait for the next word on a disk's block job; tell how far it is meanwhile."""
+    while True:
+        try:
+            event = watch.next(_TELL_EVERY_S if progress else _COMMIT_S)
+        except TimedOut:
+            if progress is None:
+                raise
+            told = domain.blockJobInfo(merge.target)
+            if told and told.get("end"):
+                progress(f"commit {merge.overlay}", min(told["cur"] / told["end"], 1.0))
+            continue
+        about, _, state = event.detail.rpartition(" ")
+        if event.kind == "block job" and about == merge.target:
+            return state
+        if event.kind == "stopped":
+            return "stopped"

@@ -213,7 +213,10 @@ class TestExternal:
         shot.resume()
         assert read(shot) == ("one", "one")
         assert chain(shot)[1] == f"{shot.name}.qcow2"
-        clean.delete()
+        shot.run("dd if=/dev/urandom of=/root/much bs=1M count=40; sync")
+        told.clear()
+        clean.delete(progress=lambda *each: told.append(each))
+        assert all(0 <= share <= 1 for _, share in told)
         assert chain(shot)[0] == f"{shot.name}.qcow2"
         assert read(shot) == ("one", "one")
 
