@@ -61,9 +61,9 @@ def up(port: Port = None, no_browser: NoBrowser = False, yes: Yes = False) -> No
 @app.command("test", context_settings=PASS_ON)
 def run_tests(arguments: Rest = None, yes: Yes = False) -> None:
     """Run the test suite in the lab host: ./lab test -- [pytest arguments]."""
-    _prepare()
     given = arguments or []
     paths = [each for each in given if Path(each.partition("::")[0]).exists()]
+    _prepare(every_image=not paths)
     options = [each for each in given if each not in paths]
     # A lab host can only be watched from outside of it.
     outside = [each for each in paths or ["tests/labhost"] if "labhost" in each]
@@ -216,12 +216,12 @@ def image_verify() -> None:
     raise typer.Exit(0 if all(each.ok for each in verdicts) else 1)
 
 
-def _prepare() -> None:
+def _prepare(*, every_image: bool = False) -> None:
     """Have images and a verdict on KVM, unless it is another libvirt's business."""
     if commands.wanted():
         from kvmlab import prepare
 
-        prepare.prepare(err)
+        prepare.prepare(err, every_image=every_image)
 
 
 def _run(what: str, command: list[str]) -> int:

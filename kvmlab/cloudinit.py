@@ -150,7 +150,16 @@ class CloudInit:
 def _yaml(data: object) -> bytes:
     import yaml  # imported late: only who makes such a CD needs it
 
-    return bytes(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, encoding="utf-8"))
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]
+        """Writes text of several lines as it is, where YAML allows it."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    written = yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True, encoding="utf-8")
+    return bytes(written)
 
 
 def _is_command(value: object) -> bool:

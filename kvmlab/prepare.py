@@ -6,20 +6,25 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kvmlab.images import Catalogue
+from kvmlab.images.catalogue import RECIPES
 from kvmlab.labhost import acceleration
 from kvmlab.labhost.acceleration import Acceleration
 
 IMAGES = ("tiny", "hello")
 
 
-def prepare(console: Console) -> Acceleration:
+def prepare(console: Console, *, every_image: bool = False) -> Acceleration:
     """Build the course's images and probe KVM, where that has not been done yet.
+
+    Args:
+        console: where progress is shown.
+        every_image: build those too that are otherwise built when first asked for.
 
     Raises:
         ImageError: an image can't be built; the message says why.
     """
     catalogue = Catalogue()
-    for name in IMAGES:
+    for name in RECIPES if every_image else IMAGES:
         if not catalogue.is_built(name):
             build(console, catalogue, name)
     return acceleration.cached() or probe(console, catalogue)

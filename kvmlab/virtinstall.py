@@ -44,7 +44,12 @@ def define_commands(spec: GuestSpec, log: VirshLog) -> str:
 def _options(spec: GuestSpec) -> list[tuple[str, str]]:
     """Return virt-install's options (man virt-install) for each part of a guest."""
     cpu = spec.cpu or Cpu(mode="maximum")
-    boot = ["uefi"] if spec.firmware else []
+    boot = ["firmware=efi"] if spec.firmware else []
+    boot += [
+        f"firmware.feature{place}.{key}={value}"
+        for place, each in enumerate(spec.firmware_features)
+        for key, value in (("name", each.name), ("enabled", each.enabled))
+    ]
     boot += [f"{key}={value}" for key, value in _direct_boot(spec)]
     disks = [
         ("disk", f"path={d.path},format={d.format},bus={d.bus}"

@@ -13,6 +13,7 @@ from kvmlab.specs import (
     Cpu,
     CpuFeature,
     Disk,
+    FirmwareFeature,
     GuestSpec,
     Interface,
     OperatingSystem,
@@ -36,6 +37,10 @@ _BOOT_DEVICES = ("hd", "network", "cdrom")
 # Virtual CPUs can be plugged in up to this number. A kernel keeps memory for every one
 # that might come, so that more would eat up a small guest.
 _SOCKETS = 4
+
+_NOT_SIGNED = tuple(
+    FirmwareFeature(name=name, enabled="no") for name in ("enrolled-keys", "secure-boot")
+)
 
 _MEMORY_MIB = 512  # of a guest with no image to say what it needs
 
@@ -205,6 +210,8 @@ def specify(
         vcpus=wish.vcpus,
         max_vcpus=max(wish.vcpus, _SOCKETS),
         firmware="efi" if wish.firmware == "uefi" else None,
+        # Left to itself, libvirt takes a firmware that starts only what Microsoft has signed.
+        firmware_features=_NOT_SIGNED if wish.firmware == "uefi" else (),
         kernel=kernel,
         initrd=initrd,
         cmdline=image.cmdline if image and kernel else None,

@@ -36,6 +36,7 @@ from kvmlab.home import home
 from kvmlab.images.alpine import Alpine
 from kvmlab.images.debian import Debian
 from kvmlab.images.hello import Hello
+from kvmlab.images.hosttools import discard
 from kvmlab.images.image import Content, Image, Progress, Recipe
 from kvmlab.images.installer import Installer
 from kvmlab.images.stored import ABOUT, SUMS, digest_of, image_in, said_by, sums_of
@@ -230,12 +231,12 @@ class Catalogue(Mapping[str, Image]):
                 if not anew and name in self and (image := self._find(name)):
                     return image
                 for leftover in self.folder.glob(".building-*"):
-                    shutil.rmtree(leftover, ignore_errors=True)
+                    discard(leftover)
                 work = Path(mkdtemp(prefix=".building-", dir=self.folder))
                 try:
                     self._make(name, recipe, work, report)
                 finally:
-                    shutil.rmtree(work, ignore_errors=True)
+                    discard(work)
         except OSError as problem:
             full = problem.errno in (errno.ENOSPC, errno.EDQUOT)
             raise ImageError(

@@ -78,6 +78,24 @@ def run(*command: str | Path, folder: Path, input_text: str = "", **extra: str) 
     return done.stdout
 
 
+def namespace_root() -> list[str]:
+    """Return what stands before a command to run it as a root with many user ids.
+
+    The files of a Debian belong to several users. For root, or for the root of the lab
+    host's user namespace, that is nothing; for others, a user namespace of their own.
+    """
+    if os.geteuid() == 0:
+        return []
+    return ["unshare", "--user", "--map-root-user", "--map-auto"]
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder with all that is in it, whoever of our user ids it belongs to."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists() and namespace_root():
+        subprocess.run([*namespace_root(), "rm", "-rf", "--", folder], check=False)
+
+
 def failure(tool: str, status: int, log: str) -> ImageError:
     """Return the error that tells how ``tool`` failed, from the end of what it wrote."""
     last = "\n".join(log.strip().splitlines()[-8:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from test_guest_systems import PATIENCE_S, ask, login, started
 from test_guest_virsh import TWIN, alike, for_twin, shell
 
 from kvmlab import Guest, Lab, errors
+from kvmlab.host import domain_type, has_uefi
 from kvmlab.images import private_key_path
 
 
@@ -125,6 +127,22 @@ def test_creating_by_the_commands(make: Make, lab: Lab) -> None:
         assert mine == theirs
         with started(twin) as console:
             login(console, "root", "secret")
+    finally:
+        if TWIN in lab.guests:
+            lab.guests[TWIN].delete()
+
+
+def test_creating_for_uefi_by_the_commands(make: Make, lab: Lab) -> None:
+    if not has_uefi(lab.connection, domain_type(lab.connection, lab.host.acceleration)):
+        with pytest.raises(errors.NotSupported, match="no UEFI firmware"):
+            lab.guests.preview("other", firmware="uefi")
+        return
+    one = make("one", firmware="uefi")
+    try:
+        shell(for_twin(lab.guests.preview("other", firmware="uefi").replace("other", TWIN)))
+        mine, theirs = alike(one, lab.guests[TWIN])
+        assert mine.firmware_features == theirs.firmware_features
+        assert replace(mine, nvram=None) == replace(theirs, nvram=None)
     finally:
         if TWIN in lab.guests:
             lab.guests[TWIN].delete()

@@ -15,6 +15,7 @@ import pytest
 from conftest import PREFIX, Make
 
 from kvmlab import CloudInit, Console, Guest, Lab, errors
+from kvmlab.host import domain_type, has_uefi
 
 PATIENCE_S = 120
 
@@ -135,6 +136,19 @@ def test_alpine_has_a_console_and_a_power_button(make: Make) -> None:
         assert address.address in ask(console, "ip -4 address show dev eth0")
     guest.shutdown(mode="acpi", timeout_s=PATIENCE_S)
     assert guest.state == "shut off"
+
+
+def test_tiny_starts_by_uefi(make: Make, lab: Lab) -> None:
+    """Firmware that starts only what Microsoft has signed would refuse it."""
+    if not has_uefi(lab.connection, domain_type(lab.connection, lab.host.acceleration)):
+        with pytest.raises(errors.NotSupported, match="no UEFI firmware"):
+            make("uefi", image="tiny", firmware="uefi")
+        return
+    guest = make("uefi", image="tiny", firmware="uefi")
+    guest.start()
+    guest.wait_ready(timeout_s=PATIENCE_S)
+    assert guest.run("ls -d /sys/firmware/efi").stdout == "/sys/firmware/efi\n"
+    guest.shutdown()
 
 
 def test_cloud_init_is_refused_where_there_is_none(make: Make, lab: Lab, tmp_path: Path) -> None:

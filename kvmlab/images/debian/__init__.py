@@ -11,7 +11,6 @@ What goes into it stands beside this file: ``early/`` before the packages are in
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import subprocess
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from kvmlab.images import disk
 from kvmlab.images import tree as trees
-from kvmlab.images.hosttools import environment, failure, require
+from kvmlab.images.hosttools import discard, environment, failure, namespace_root, require
 from kvmlab.images.image import Content, Progress
 from kvmlab.images.packages import SUPERVISE, Downloads
 from kvmlab.images.tree import FILE, PROGRAM, Node, Tree
@@ -122,7 +121,7 @@ def _install(work: Path, progress: Progress) -> None:
     """
     # Of a namespace of its own, everything ends with the first process, and every mount.
     alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    as_root = ["unshare", "--user", "--map-root-user", "--map-auto"] if os.geteuid() else []
+    as_root = namespace_root()
     with as_file(files(__name__) / "build") as script:
         command = [
             *("setpriv", "--pdeathsig", "TERM", "sh", "-c", SUPERVISE, "sh"),
@@ -147,8 +146,7 @@ def _install(work: Path, progress: Progress) -> None:
                 raise
             finally:
                 process.wait()
-                # Its files belong to user ids that only such a root has.
-                subprocess.run([*as_root, "rm", "-rf", "--", work / "tree"], check=False)
+                discard(work / "tree")
     if process.returncode:
         raise failure("mmdebstrap", process.returncode, "".join(log))
 
