@@ -42,6 +42,8 @@ _NOT_SIGNED = tuple(
     FirmwareFeature(name=name, enabled="no") for name in ("enrolled-keys", "secure-boot")
 )
 
+_UEFI_MIB = 256  # with less, OVMF starts no kernel with its initrd
+
 _MEMORY_MIB = 512  # of a guest with no image to say what it needs
 
 
@@ -229,7 +231,8 @@ def _memory_mib(wish: Wish) -> int:
     if wish.memory_mib is not None:
         return wish.memory_mib
     origin = wish.image or wish.medium
-    return origin.memory_mib if origin else _MEMORY_MIB
+    suits = origin.memory_mib if origin else _MEMORY_MIB
+    return max(suits, _UEFI_MIB) if wish.firmware == "uefi" else suits
 
 
 def _cd_bus(wish: Wish) -> str:
