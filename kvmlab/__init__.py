@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kvmlab.agent import Address, CommandResult
+    from kvmlab.chains import Link
     from kvmlab.cloudinit import CloudInit
     from kvmlab.console import Console
+    from kvmlab.disk import Disk, DiskInfo, DiskStats
+    from kvmlab.disks import Disks
     from kvmlab.errors import (
         AgentUnavailable,
         AlreadyExists,
+        BackingMissing,
         CommandFailed,
         ConnectionFailed,
         ConnectionLost,
@@ -82,19 +86,24 @@ if TYPE_CHECKING:
     from kvmlab.metrics import GuestStats
     from kvmlab.network import Lease, Network
     from kvmlab.networks import Networks
+    from kvmlab.pool import Pool
     from kvmlab.screen import Screenshot
     from kvmlab.snapshot import Snapshot
     from kvmlab.snapshot_tree import SnapshotNode
     from kvmlab.snapshots import Snapshots
+    from kvmlab.specs import Throttle
     from kvmlab.specs.interface import Bandwidth
-    from kvmlab.storage import Pool, Pools
+    from kvmlab.storage import Pools
+    from kvmlab.usage import Use
     from kvmlab.virsh import Commands, VirshLog
-    from kvmlab.volumes import Volume, Volumes
+    from kvmlab.volume import Volume
+    from kvmlab.volumes import Volumes
 
 __all__ = [
     "Address",
     "AgentUnavailable",
     "AlreadyExists",
+    "BackingMissing",
     "Bandwidth",
     "CloudInit",
     "CommandFailed",
@@ -106,6 +115,10 @@ __all__ = [
     "ConsoleBusy",
     "ConsoleClosed",
     "DeviceNotFound",
+    "Disk",
+    "DiskInfo",
+    "DiskStats",
+    "Disks",
     "Event",
     "Events",
     "Forbidden",
@@ -138,6 +151,7 @@ __all__ = [
     "LabHostError",
     "Lease",
     "LibvirtFailed",
+    "Link",
     "Network",
     "NetworkAlreadyExists",
     "NetworkNotActive",
@@ -163,8 +177,10 @@ __all__ = [
     "SnapshotNode",
     "SnapshotNotFound",
     "Snapshots",
+    "Throttle",
     "TimedOut",
     "Traffic",
+    "Use",
     "VirshLog",
     "VmmError",
     "Volume",
@@ -185,6 +201,10 @@ _HOME = {
     "CommandResult": "agent",
     "Commands": "virsh",
     "Console": "console",
+    "Disk": "disk",
+    "DiskInfo": "disk",
+    "DiskStats": "disk",
+    "Disks": "disks",
     "Event": "events",
     "Events": "events",
     "Forward": "forwarding",
@@ -198,16 +218,19 @@ _HOME = {
     "Lab": "lab",
     "Lease": "network",
     "Network": "network",
+    "Link": "chains",
     "Networks": "networks",
-    "Pool": "storage",
+    "Pool": "pool",
     "Pools": "storage",
     "Screenshot": "screen",
     "Traffic": "interface",
     "Snapshot": "snapshot",
     "SnapshotNode": "snapshot_tree",
     "Snapshots": "snapshots",
+    "Throttle": "specs",
+    "Use": "usage",
     "VirshLog": "virsh",
-    "Volume": "volumes",
+    "Volume": "volume",
     "Volumes": "volumes",
     "Watch": "events",
     "connect": "lab",

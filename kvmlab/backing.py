@@ -30,12 +30,12 @@ def ensure_volume(pool: Pool, name: str, source: Path, progress: Progress | None
         if volume and volume.begins_like(source):
             return
         if volume:
-            volume.delete()
+            volume._delete()
         volume = pool.volumes.create_from(_spec(name, source))
         try:
             volume.upload(source, progress)
         except BaseException:
-            volume.delete()
+            volume._delete()
             raise
 
 

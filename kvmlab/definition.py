@@ -149,6 +149,6 @@ class Definition(GuestHandle):
             # The definition goes last: whatever fails, the guest is still there to be
             # deleted again.
             for volume in volumes:
-                volume.delete()
+                volume._delete()
             if persistent:
                 self.undefine()

@@ -12,6 +12,7 @@ next step a person can take.
     │   ├── NetworkNotFound
     │   ├── PoolNotFound
     │   ├── VolumeNotFound
+    │   │   └── BackingMissing    a file that an overlay stands on is gone
     │   ├── SnapshotNotFound
     │   ├── DeviceNotFound
     │   └── ImageNotFound         (an ImageError too)
@@ -157,6 +158,14 @@ class VolumeNotFound(NotFound):
     """There is no volume of that name in the storage pool."""
 
     advice = "list(pool.volumes) names those that exist"
+
+
+class BackingMissing(VolumeNotFound):
+    """A volume is an overlay on a file that is not there, and can't be read without it."""
+
+    advice = (
+        "Put the file back where it was, or point the overlay to its new place: volume.rebase()"
+    )
 
 
 class SnapshotNotFound(NotFound):

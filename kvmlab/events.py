@@ -76,6 +76,7 @@ _JOB_STATES = {
     getattr(libvirt, f"VIR_DOMAIN_BLOCK_JOB_{state.upper()}"): state
     for state in ("completed", "failed", "canceled", "ready")
 }
+_TRAY_STATES = _words("VIR_DOMAIN_EVENT_TRAY_CHANGE_")
 _AGENT_STATES = _words("VIR_CONNECT_DOMAIN_EVENT_AGENT_LIFECYCLE_STATE_")
 
 
@@ -87,9 +88,12 @@ class Event:
         guest: the guest's name.
         kind: "defined", "undefined", "started", "suspended", "resumed", "stopped",
             "shutdown" (it is on its way down), "pmsuspended", "crashed", "reboot",
-            "agent", "balloon", "device removed" or "device removal failed".
+            "agent", "balloon", "device removed", "device removal failed", "tray" or
+            "block job".
         detail: libvirt's closer word: "booted", "destroyed", "saved", "connected", ...;
-            for the balloon, the guest's memory now, in MiB; for a device, its alias.
+            for the balloon, the guest's memory now, in MiB; for a device, its alias, with
+            "open" or "close" for a tray; for a block job, the disk's target and what
+            became of it: "vda ready", "vda completed", "vda failed", "vda canceled".
 
     Example:
         >>> Event("web", "started", "booted")
@@ -262,6 +266,9 @@ class Events:
         def kept(_: Any, domain: Any, alias: str, __: Any) -> None:
             self._publish(Event(domain.name(), "device removal failed", alias))
 
+        def tray(_: Any, domain: Any, alias: str, reason: int, __: Any) -> None:
+            self._publish(Event(domain.name(), "tray", f"{alias} {_TRAY_STATES.get(reason, '')}"))
+
         def job(_: Any, domain: Any, disk: str, __: int, status: int, ___: Any) -> None:
             self._publish(Event(domain.name(), "block job", f"{disk} {_JOB_STATES.get(status)}"))
 
@@ -274,6 +281,7 @@ class Events:
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_BALLOON_CHANGE, balloon, None),
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, removed, None),
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED, kept, None),
+                register(None, libvirt.VIR_DOMAIN_EVENT_ID_TRAY_CHANGE, tray, None),
                 register(None, libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, job, None),
             ]
         with suppress(libvirt.libvirtError):  # drivers inside this process can't go away

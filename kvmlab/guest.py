@@ -8,6 +8,7 @@ from kvmlab import metrics
 from kvmlab.connections import Connections
 from kvmlab.console import Console
 from kvmlab.definition import Definition
+from kvmlab.disks import Disks
 from kvmlab.installation import Installation
 from kvmlab.lifecycle import Lifecycle
 from kvmlab.resources import Resources
@@ -43,6 +44,16 @@ class Guest(Lifecycle, Installation, Definition, Resources, Connections):
             >>> web.snapshots["clean"].revert()
         """
         return Snapshots(self)
+
+    @property
+    def disks(self) -> Disks:
+        """Its disks and CD-ROM drives, by target.
+
+        Example:
+            >>> web.disks["vda"].path
+            '/var/lib/libvirt/images/web.qcow2'
+        """
+        return Disks(self)
 
     def console(self, *, force: bool = False) -> Console:
         """Open the guest's serial console.

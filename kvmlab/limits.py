@@ -112,6 +112,19 @@ def check_snapshot_name(name: str) -> None:
         )
 
 
+def check_pool_name(name: str) -> None:
+    """Refuse a storage pool's name as `check_name` does: it names a folder, too.
+
+    Raises:
+        InvalidName: it is not 1 to 63 ASCII letters, digits, ``.``, ``_`` and ``-``,
+            a letter or digit first.
+
+    Example:
+        >>> check_pool_name("data")
+    """
+    _check_name(name, "storage pool", _LONGEST_HOSTNAME)
+
+
 def check_memory(memory_mib: int, host: Host, *, least_mib: int = 1) -> None:
     """Refuse a memory size that is no number of MiB, or that the host hasn't got.
 

@@ -6,6 +6,7 @@ shows as it is. They draw plain data; one that is given a lab or a guest reads i
 
 from __future__ import annotations
 
+from kvmlab.chainplot import backing_chain
 from kvmlab.drawing import (
     GUEST,
     HARDWARE,
@@ -27,7 +28,14 @@ from kvmlab.snapshot_chart import snapshot_tree
 from kvmlab.statechart import guest_states
 from kvmlab.topology import Topology, read_topology
 
-__all__ = ["guest_states", "hypervisor_types", "network_map", "snapshot_tree", "stack"]
+__all__ = [
+    "backing_chain",
+    "guest_states",
+    "hypervisor_types",
+    "network_map",
+    "snapshot_tree",
+    "stack",
+]
 
 
 def network_map(there: Lab | Topology) -> Picture:

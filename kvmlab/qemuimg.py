@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kvmlab.errors import (
+    BackingMissing,
     Forbidden,
     InUse,
     KvmlabError,
@@ -17,6 +20,7 @@ from kvmlab.errors import (
     NotEnoughDisk,
     NotSupported,
 )
+from kvmlab.specs import Passphrase, VolumeSpec
 from kvmlab.virsh import shell
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ _PERCENT = re.compile(rb"\(\s*([0-9.]+)/100%\)")
 # What QEMU says (block/file-posix.c, qemu-img.c), and what it means.
 _SAID: tuple[tuple[str, type[KvmlabError]], ...] = (
     (r"Failed to get .* lock", InUse),
+    (r"Could not open .*backing.*No such file|Could not open backing file", BackingMissing),
     (r"No space left on device", NotEnoughDisk),
     (r"Permission denied|Operation not permitted", Forbidden),
 )
@@ -41,6 +46,31 @@ def is_local(lab: Lab) -> bool:
         True
     """
     return urlsplit(lab.uri).hostname is None
+
+
+def read(lab: Lab, path: str) -> VolumeSpec:
+    """Return what ``qemu-img info`` tells of a file, also while a guest uses it.
+
+    Raises:
+        NotSupported: libvirt is on another machine, or there is no ``qemu-img``.
+        Forbidden: we may not read it.
+
+    Example:
+        >>> read(lab, "/srv/disk.qcow2").format
+        'qcow2'
+    """
+    told = run(lab, "info", "--force-share", "--output=json", path)
+    found: dict[str, Any] = json.loads(told)
+    encrypted = found.get("encrypted", False)
+    return VolumeSpec(
+        name=Path(path).name,
+        capacity_bytes=found["virtual-size"],
+        allocation_bytes=found["actual-size"],
+        format=found["format"],
+        encryption=Passphrase() if encrypted else None,
+        backing_path=found.get("full-backing-filename", found.get("backing-filename")),
+        backing_format=found.get("backing-filename-format"),
+    )
 
 
 def run(lab: Lab, *words: str, doing: str = "", progress: Progress | None = None) -> str:

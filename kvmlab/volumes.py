@@ -1,131 +1,31 @@
-"""Volumes: the files that are guests' disks."""
+"""The volumes of a storage pool: making them, finding them, listing them."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
 
+import libvirt
+
+from kvmlab.contents import Progress as Progress
 from kvmlab.errors import InvalidArgument, NotEnoughDisk, VolumeAlreadyExists, VolumeNotFound
-from kvmlab.handle import Collection, Handle
+from kvmlab.handle import Collection
 from kvmlab.limits import bytes_of_gib, check_volume_name
-from kvmlab.specs import VolumeSpec
+from kvmlab.secrets import check_passphrase, passphrase_for
+from kvmlab.specs import Passphrase, PoolSpec, VolumeSpec
+from kvmlab.virsh import feed
+from kvmlab.volume import Volume as Volume
+from kvmlab.waiting import attempts
 
 if TYPE_CHECKING:
     from kvmlab.storage import Pool
 
-Progress = Callable[[str, float], None]
-
-# As much of a volume as is sent last, so that one without it is known to be half there: an
-# ISO begins with 32 KiB for boot programs, which may be empty, and its label.
-_HEAD = 64 << 10
-
-
-class Volume(Handle):
-    """A volume: a file that can be a guest's disk.
-
-    Attributes:
-        pool: the pool it is in.
-
-    Example:
-        >>> lab.pools["default"].volumes["web.qcow2"].path
-        '/var/lib/libvirt/images/web.qcow2'
-    """
-
-    def __init__(self, pool: Pool, volume: Any) -> None:
-        super().__init__(pool.lab, volume)
-        self.pool = pool
-
-    @property
-    def path(self) -> str:
-        """The file's path on the host.
-
-        Example:
-            >>> volume.path
-            '/var/lib/libvirt/images/web.qcow2'
-        """
-        with self._doing("vol-path", "--pool", self.pool.name, self.name, question=True):
-            return str(self._libvirt.path())
-
-    @property
-    def spec(self) -> VolumeSpec:
-        """The volume's XML as a dataclass: its format, sizes and backing image.
-
-        Example:
-            >>> volume.spec.format
-            'qcow2'
-        """
-        with self._doing("vol-dumpxml", "--pool", self.pool.name, self.name, question=True):
-            return VolumeSpec.from_xml(self._libvirt.XMLDesc())
-
-    def upload(self, source: Path, progress: Progress | None = None) -> None:
-        """Fill the volume with a file of its size.
-
-        The first bytes are sent last: an upload that was cut off is no valid
-        disk, and `begins_like` tells.
-
-        Args:
-            source: the file.
-            progress: is called with what is being done, and how much of it is done (0 to 1).
-
-        Raises:
-            InvalidArgument: there is no such file.
-            NotEnoughDisk: the pool is full.
-
-        Example:
-            >>> volume.upload(Path("disk.img"), print)
-        """
-        if not source.is_file():
-            raise InvalidArgument(
-                "there is no such file to upload", seen=str(source), next_step="Look at its path"
-            )
-        size = source.stat().st_size
-        with self._doing("vol-upload", "--pool", self.pool.name, self.name, str(source)):
-            with source.open("rb") as file:
-                head = io.BytesIO(file.read(_HEAD))
-                if size > _HEAD:
-                    self._send(file, size, progress)
-            self._send(head, size, None)
-
-    def _send(self, file: BinaryIO, size: int, progress: Progress | None) -> None:
-        def read(_: Any, most: int, __: Any) -> bytes:
-            if progress:
-                progress(f"upload {self.name}", file.tell() / size)
-            return file.read(most)
-
-        stream = self.lab.connection.newStream()
-        self._libvirt.upload(stream, file.tell(), 0)
-        stream.sendAll(read, None)
-        stream.finish()
-
-    def begins_like(self, source: Path) -> bool:
-        """Whether the volume begins as a file does: an upload of that file was finished.
-
-        Example:
-            >>> volume.begins_like(Path("disk.img"))
-            True
-        """
-        head = io.BytesIO()
-        with self._doing("vol-download", "--pool", self.pool.name, self.name, question=True):
-            stream = self.lab.connection.newStream()
-            self._libvirt.download(stream, 0, _HEAD)
-            stream.recvAll(lambda _, data, __: head.write(data), None)
-            stream.finish()
-        with source.open("rb") as file:
-            return file.read(_HEAD) == head.getvalue()
-
-    def delete(self) -> None:
-        """Remove the volume and all that is in it.
-
-        Example:
-            >>> volume.delete()
-        """
-        with self._doing("vol-delete", "--pool", self.pool.name, self.name):
-            self._libvirt.delete()
-
-    def __repr__(self) -> str:
-        return f"<Volume {self.name} in {self.pool.name}>"
+Preallocation = Literal["none", "metadata", "full"]
+_MEASURING_S = 30.0
+FORMATS = ("qcow2", "raw")
+_PREALLOCATIONS = ("none", "metadata", "full")
 
 
 class Volumes(Collection[Volume]):
@@ -147,21 +47,30 @@ class Volumes(Collection[Volume]):
         self,
         name: str,
         *,
-        size_gib: float,
+        size_gib: float | None = None,
         format: Literal["qcow2", "raw"] = "qcow2",
         backing: Volume | None = None,
+        preallocation: Preallocation = "none",
+        passphrase: str | None = None,
     ) -> Volume:
         """Create a volume. It takes room on the host only as it is written to.
 
         Args:
             name: its file name.
-            size_gib: how large a disk the guest sees.
+            size_gib: how large a disk the guest sees; an overlay may leave it out, and is
+                as large as what it is on then.
             format: "qcow2" or "raw".
             backing: make the volume an overlay on this one, which is never written to.
+            preallocation: what is written at once: "none", "metadata" (the tables of a
+                qcow2 that say where what is) or "full" (all of its room is taken).
+            passphrase: encrypt it (LUKS), and let libvirt keep the passphrase, so that
+                guests can use it. Whoever may use this libvirt can read the volume; who has
+                only the file can't. There is no other way back to a lost passphrase.
 
         Raises:
             InvalidName: that can't be a file name.
-            InvalidArgument: the size is no number above zero.
+            InvalidArgument: the size is no number above zero, or the rest does not fit
+                together.
             VolumeAlreadyExists: the name is taken.
             NotEnoughDisk: the pool has less room than that.
 
@@ -169,15 +78,28 @@ class Volumes(Collection[Volume]):
             >>> lab.pools["default"].volumes.create("data.qcow2", size_gib=1)
             <Volume data.qcow2 in default>
         """
-        return self.create_from(
-            VolumeSpec(
-                name=name,
-                capacity_bytes=bytes_of_gib("size_gib", size_gib),
-                format=format,
-                backing_path=backing.path if backing else None,
-                backing_format=backing.spec.format if backing else None,
+        _check(format, preallocation, backing, passphrase)
+        if size_gib is None and backing is None:
+            raise InvalidArgument(
+                "a volume needs a size", seen=size_gib, next_step="Give GiB, such as size_gib=10"
             )
+        below = backing.spec if backing else None
+        if size_gib is not None:
+            size = bytes_of_gib("size_gib", size_gib)
+        else:
+            size = below.capacity_bytes if below else 0
+        spec = VolumeSpec(
+            name=name,
+            capacity_bytes=size,
+            allocation_bytes=size if preallocation == "full" else 0,
+            format=format,
+            backing_path=backing.path if backing else None,
+            backing_format=below.format if below else None,
         )
+        # With this flag, a qcow2 is written ahead as far as its allocation goes.
+        ahead = format == "qcow2" and preallocation != "none"
+        flags = libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA if ahead else 0
+        return self._create(spec, flags, passphrase)
 
     def create_from(self, spec: VolumeSpec) -> Volume:
         """Create the volume that a spec describes; errors are those of `create`.
@@ -187,18 +109,44 @@ class Volumes(Collection[Volume]):
             >>> lab.pools["default"].volumes.create_from(spec)
             <Volume boot.img in default>
         """
+        return self._create(spec, 0, None)
+
+    def _create(self, spec: VolumeSpec, flags: int, passphrase: str | None) -> Volume:
+        pool = self._pool
+        self.check_new(spec, needs_bytes=spec.capacity_bytes)
+        with pool._together("create a volume in"), ExitStack() as stack:
+            if passphrase is not None:
+                path = f"{pool.path}/{spec.name}"
+                secret = stack.enter_context(passphrase_for(pool.lab, path, passphrase))
+                spec = replace(spec, encryption=Passphrase(secret=secret))
+            with pool._running(command_to_create(pool, spec, flags), f"create {spec.name}"):
+                return self._handle(_made(pool, spec, flags))
+
+    def check_new(self, spec: VolumeSpec, *, needs_bytes: int) -> None:
+        """Refuse a volume that can't be made here, before anything is.
+
+        Args:
+            spec: what it shall be.
+            needs_bytes: how much room it may take.
+
+        Raises:
+            InvalidName: that can't be a file name.
+            VolumeAlreadyExists: the name is taken.
+            NotEnoughDisk: the pool has less room than that.
+
+        Example:
+            >>> pool.volumes.check_new(spec, needs_bytes=2**30)
+        """
         check_volume_name(spec.name)
         self._pool.refresh()
         if spec.name in self:
             raise VolumeAlreadyExists(f"pool {self._pool.name!r} has such a volume", seen=spec.name)
         available = self._pool.available_bytes
-        if spec.capacity_bytes > available:
+        if needs_bytes > available:
             raise NotEnoughDisk(
                 f"storage pool {self._pool.name!r} has {available / 2**30:.1f} GiB left",
-                seen=f"{spec.capacity_bytes / 2**30:.1f} GiB",
+                seen=f"{needs_bytes / 2**30:.1f} GiB",
             )
-        with self._pool._doing(*words_to_create(spec, self._pool.name)):
-            return self._handle(self._pool._libvirt.createXML(spec.to_xml()))
 
     def _all(self) -> list[Any]:
         return list(self._pool._libvirt.listAllVolumes())
@@ -210,6 +158,23 @@ class Volumes(Collection[Volume]):
         return Volume(self._pool, found)
 
 
+def _made(pool: Pool, spec: VolumeSpec, flags: int) -> Any:
+    """Let libvirt make the volume.
+
+    To find out how hard a passphrase can be made to guess, ``qemu-img`` measures how much
+    CPU time that takes. Before QEMU 9.1 it now and then sees none at all go by, most of all
+    on virtual machines, and gives up.
+    """
+    for _ in attempts(_MEASURING_S):
+        try:
+            return pool._libvirt.createXML(spec.to_xml(), flags)
+        except libvirt.libvirtError as error:
+            if "accurate CPU usage" not in (error.get_error_message() or ""):
+                raise
+            problem = error
+    raise problem
+
+
 def words_to_create(spec: VolumeSpec, pool: str) -> list[str]:
     """Return the virsh command that creates a volume as a spec describes it.
 
@@ -218,8 +183,57 @@ def words_to_create(spec: VolumeSpec, pool: str) -> list[str]:
         ['vol-create-as', 'default', 'data.qcow2', '1073741824B', '--format', 'qcow2']
     """
     words = ["vol-create-as", pool, spec.name, f"{spec.capacity_bytes}B"]
+    # Without a word, a raw volume would take all of its room at once.
+    if spec.allocation_bytes or spec.format == "raw":
+        words += ["--allocation", f"{spec.allocation_bytes or 0}B"]
     words += ["--format", spec.format or "raw"]
     if spec.backing_path:
         words += ["--backing-vol", PurePosixPath(spec.backing_path).name]
         words += ["--backing-vol-format", spec.backing_format or "raw"]
     return words
+
+
+def command_to_create(pool: Pool, spec: VolumeSpec, flags: int) -> str:
+    """Return the shell command that creates a volume in a pool.
+
+    Example:
+        >>> print(command_to_create(pool, VolumeSpec(name="a.img", capacity_bytes=9), 0))
+        virsh vol-create-as default a.img 9B --format qcow2
+    """
+    log = pool.lab.virsh_log
+    option = "--prealloc-metadata" if flags else None
+    # vol-create-as knows nothing of encryption, and looks for a backing image in its own pool.
+    away = (
+        spec.backing_path
+        and str(PurePosixPath(spec.backing_path).parent)
+        != PoolSpec.from_xml(pool._libvirt.XMLDesc()).path
+    )
+    if spec.encryption or away:
+        return feed(log.virsh("vol-create", pool.name, "/dev/stdin", option), spec.to_xml())
+    return log.virsh(*words_to_create(spec, pool.name), option)
+
+
+def _check(format: str, preallocation: str, backing: Volume | None, passphrase: str | None) -> None:
+    for what, value, choice in (
+        ("format", format, FORMATS),
+        ("preallocation", preallocation, _PREALLOCATIONS),
+    ):
+        if value not in choice:
+            raise InvalidArgument(
+                f"no such {what}", seen=value, next_step=f"There is: {', '.join(choice)}"
+            )
+    if passphrase is not None:
+        check_passphrase(passphrase)
+    for asked, problem in (
+        (backing and format == "raw", "a raw volume can't be an overlay"),
+        (
+            preallocation == "metadata" and format == "raw",
+            "a raw volume has no metadata to write ahead",
+        ),
+        (
+            preallocation != "none" and backing,
+            "an overlay holds only what differs: nothing can be written ahead",
+        ),
+    ):
+        if asked:
+            raise InvalidArgument(problem, seen=format, next_step="Use format='qcow2' without it")

@@ -17,6 +17,7 @@ from kvmlab.specs import (
     GuestSpec,
     Interface,
     OperatingSystem,
+    PciController,
     Provenance,
     ScsiController,
     SmbiosStrings,
@@ -43,6 +44,8 @@ _NOT_SIGNED = tuple(
 )
 
 _UEFI_MIB = 256  # with less, OVMF starts no kernel with its initrd
+# Slots for all devices, those that are plugged in later too: as many as virt-install gives.
+_PORTS = 14
 
 _MEMORY_MIB = 512  # of a guest with no image to say what it needs
 
@@ -223,6 +226,7 @@ def specify(
         cpu=_cpu(domain_type, host),
         disks=(*((Disk(path=disk, target="vda"),) if disk else ()), *cds),
         scsi=(ScsiController(),) if any(cd.bus == "scsi" for cd in cds) else (),
+        pci=(PciController(model="pcie-root"), *[PciController()] * _PORTS),
         interfaces=tuple(Interface(network=network) for network in wish.networks),
     )
 

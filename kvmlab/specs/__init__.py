@@ -2,15 +2,15 @@
 
 from kvmlab.specs.devices import (
     AgentChannel,
-    Disk,
     Graphics,
     MemBalloon,
+    PciController,
     Rng,
-    ScsiController,
     Serial,
     UsbController,
     Video,
 )
+from kvmlab.specs.disk import Disk, Passphrase, ScsiController, Throttle
 from kvmlab.specs.guest import (
     Cpu,
     CpuFeature,
@@ -29,7 +29,7 @@ from kvmlab.specs.snapshot import (
     SnapshotDisk,
     SnapshotSpec,
 )
-from kvmlab.specs.storage import PoolSpec, VolumeSpec
+from kvmlab.specs.storage import PoolSpec, SecretSpec, VolumeSpec
 
 __all__ = [
     "AgentChannel",
@@ -54,14 +54,18 @@ __all__ = [
     "MemBalloon",
     "NetworkSpec",
     "OperatingSystem",
+    "Passphrase",
+    "PciController",
     "PoolSpec",
     "Provenance",
     "Rng",
     "ScsiController",
+    "SecretSpec",
     "Serial",
     "SmbiosStrings",
     "SnapshotDisk",
     "SnapshotSpec",
+    "Throttle",
     "Timer",
     "Tpm",
     "UsbController",

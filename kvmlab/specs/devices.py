@@ -7,30 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kvmlab.specs.xml import Element, number, present, text
-
-
-@dataclass(frozen=True)
-class Disk(Element, tag="disk", fixed={"@type": "file"}):
-    """A disk or CD-ROM kept in a file of the host.
-
-    Example:
-        >>> Disk(path="/var/lib/libvirt/images/web.qcow2", target="vda").bus
-        'virtio'
-    """
-
-    path: str | None = text("source/@file")
-    target: str = text("target/@dev")
-    bus: str | None = text("target/@bus", "virtio")
-    device: str | None = text("@device", "disk")
-    format: str | None = text("driver/@type", "qcow2")
-    readonly: bool = present("readonly", default=False)
-    shareable: bool = present("shareable", default=False)
-
-    @property
-    def is_private(self) -> bool:
-        """Whether only one guest can be writing to it."""
-        return self.device == "disk" and not self.readonly and not self.shareable
+from kvmlab.specs.xml import Element, number, text
 
 
 @dataclass(frozen=True)
@@ -77,17 +54,18 @@ class UsbController(Element, tag="controller", fixed={"@type": "usb"}):
 
 
 @dataclass(frozen=True)
-class ScsiController(Element, tag="controller", fixed={"@type": "scsi"}):
-    """A SCSI controller, which drives on the bus "scsi" are plugged into.
+class PciController(Element, tag="controller", fixed={"@type": "pci"}):
+    """A part of the guest's PCI Express: the root ("pcie-root"), or a slot ("pcie-root-port").
 
-    virtio's, as Linux kernels for clouds have no driver for any other, nor for SATA.
+    libvirt gives a guest as many slots as it has devices, and one more; each device that is
+    plugged in while the guest runs needs one of its own.
 
     Example:
-        >>> ScsiController().model
-        'virtio-scsi'
+        >>> PciController().model
+        'pcie-root-port'
     """
 
-    model: str | None = text("@model", "virtio-scsi")
+    model: str | None = text("@model", "pcie-root-port")
 
 
 @dataclass(frozen=True)

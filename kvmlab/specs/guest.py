@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from kvmlab.specs.devices import (
     AgentChannel,
-    Disk,
     Graphics,
     MemBalloon,
+    PciController,
     Rng,
-    ScsiController,
     Serial,
     UsbController,
     Video,
 )
+from kvmlab.specs.disk import Disk, ScsiController
 from kvmlab.specs.interface import Interface
 from kvmlab.specs.platform import Clock, FirmwareFeature, HyperV, Input, Tpm
 from kvmlab.specs.xml import Element, child, children, number, present, size, text, texts
@@ -134,8 +134,9 @@ class GuestSpec(Element, tag="domain"):
     cpu: Cpu | None = child(Cpu)
     clock: Clock | None = child(Clock)
     disks: tuple[Disk, ...] = children(Disk, "devices")
-    interfaces: tuple[Interface, ...] = children(Interface, "devices")
     scsi: tuple[ScsiController, ...] = children(ScsiController, "devices")
+    interfaces: tuple[Interface, ...] = children(Interface, "devices")
+    pci: tuple[PciController, ...] = children(PciController, "devices")
     usb: tuple[UsbController, ...] = children(UsbController, "devices", (UsbController(),))
     serials: tuple[Serial, ...] = children(Serial, "devices", (Serial(),))
     channels: tuple[AgentChannel, ...] = children(AgentChannel, "devices", (AgentChannel(),))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kvmlab.specs.devices import Disk
+from kvmlab.specs.disk import Disk
 from kvmlab.specs.xml import Element, child, children, number, text
 
 

@@ -5,7 +5,8 @@ Microsoft's list of what it needs: https://learn.microsoft.com/windows/whats-new
 
 from __future__ import annotations
 
-from kvmlab.specs.devices import Disk, Rng, UsbController, Video
+from kvmlab.specs.devices import Rng, UsbController, Video
+from kvmlab.specs.disk import Disk
 from kvmlab.specs.guest import Cpu, GuestSpec, OperatingSystem
 from kvmlab.specs.interface import Interface
 from kvmlab.specs.platform import Clock, FirmwareFeature, HyperV, Input, Timer, Tpm

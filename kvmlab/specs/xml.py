@@ -163,6 +163,21 @@ def texts(path: str, default: Any = ()) -> Any:
     return _field(_Place(read, write), default)
 
 
+def told(path: str) -> Any:
+    """Declare a tuple of attributes that libvirt tells, and nobody writes or compares.
+
+    Example:
+        >>> backing: tuple[str, ...] = told(".//backingStore/source/@file")
+    """
+    elements, _, attribute = path.partition("/@")
+
+    def read(element: ET.Element) -> tuple[str, ...]:
+        return tuple(found.get(attribute, "") for found in element.iterfind(elements))
+
+    place = _Place(read, lambda *_: None)
+    return dataclasses.field(default=(), metadata={"place": place}, kw_only=True, compare=False)
+
+
 def child(cls: type[Element], parent: str = "", default: Any = None) -> Any:
     """Declare a field that is one element of its own, or ``None``.
 

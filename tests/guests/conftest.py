@@ -74,3 +74,14 @@ def small_pool(lab: Lab, tmp_path: Path) -> Iterator[Pool]:
             pool.destroy()
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def data(lab: Lab) -> Iterator[Pool]:
+    """A storage pool of the test's own, gone with all that is in it after the test."""
+    pool = lab.pools.create(f"{PREFIX}data", autostart=False)
+    yield pool
+    if not pool.is_active:
+        pool.start()
+    pool.delete(contents=True)
+    assert pool.name not in lab.pools

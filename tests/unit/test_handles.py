@@ -12,6 +12,8 @@ import libvirt_qemu
 import pytest
 
 from kvmlab import (
+    Disk,
+    Disks,
     Guest,
     Guests,
     Interface,
@@ -20,6 +22,7 @@ from kvmlab import (
     Network,
     Networks,
     Pool,
+    Pools,
     Volume,
     Volumes,
     errors,
@@ -120,6 +123,9 @@ def broken(cls: type) -> Any:
         Volume: Volume(pool, Broken()),
         Interfaces: guest.interfaces,
         Interface: Interface(guest, MAC),
+        Pools: lab.pools,
+        Disks: guest.disks,
+        Disk: Disk(guest, "vda"),
     }
     return known[cls] if cls in known else cls(lab, Broken())
 
@@ -135,11 +141,16 @@ ARGUMENTS: dict[str, Any] = {
     "memory_mib": 64,
     "name": "new",
     "port": 80,
+    "needs_bytes": 1,
+    "onto": None,
     "size_gib": 1,
     "source": Path("/etc/hostname"),
+    "target": Path("/tmp/kvmlab-no-such-file"),
     "spec": VolumeSpec(name="data.img", capacity_bytes=1),
     "vcpus": 1,
 }
+# What is not needed always, and here.
+WANTED = {"size_gib"}
 # What can be told without asking libvirt.
 SILENT = {"uri", "interfaces", "virsh"}
 
@@ -148,7 +159,8 @@ def members() -> list[tuple[type, str]]:
     return [
         (cls, name)
         for cls in (
-            *(Guest, Guests, Interface, Interfaces, Lab, Network, Networks, Pool, Volume, Volumes),
+            *(Disk, Disks, Guest, Guests, Interface, Interfaces, Lab, Network, Networks),
+            *(Pool, Pools, Volume, Volumes),
         )
         for name, member in inspect.getmembers(cls)
         if not name.startswith("_") and (callable(member) or isinstance(member, property))
@@ -160,7 +172,7 @@ def call(handle: Any, name: str) -> None:
     """Read a property, or call a method with what it needs."""
     member = getattr(handle, name)
     parameters = inspect.signature(member).parameters.values()
-    needed = [each for each in parameters if each.default is each.empty]
+    needed = [each for each in parameters if each.default is each.empty or each.name in WANTED]
     places = [ARGUMENTS[each.name] for each in needed if each.kind is each.POSITIONAL_OR_KEYWORD]
     names = {each.name: ARGUMENTS[each.name] for each in needed if each.kind is each.KEYWORD_ONLY}
     list(member(*places, **names))

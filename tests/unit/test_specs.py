@@ -35,14 +35,18 @@ from kvmlab.specs import (
     MemBalloon,
     NetworkSpec,
     OperatingSystem,
+    Passphrase,
+    PciController,
     PoolSpec,
     Provenance,
     Rng,
     ScsiController,
+    SecretSpec,
     Serial,
     SmbiosStrings,
     SnapshotDisk,
     SnapshotSpec,
+    Throttle,
     Tpm,
     UsbController,
     Video,
@@ -75,6 +79,8 @@ TYPICAL = GuestSpec(
         Disk(path=f"{IMAGES}/shared.img", target="vdb", format="raw", shareable=True),
         Disk(path=f"{IMAGES}/cd.iso", target="sda", bus="sata", device="cdrom", readonly=True),
     ),
+    scsi=(ScsiController(),),
+    pci=(PciController(model="pcie-root"), PciController()),
     interfaces=(
         Interface(network="default"),
         Interface(network="backstage", model="e1000e", mac="52:54:00:12:34:56"),
@@ -173,6 +179,37 @@ PLATFORM = replace(
     tpm=Tpm(model="tpm-tis", version="1.2"),
 )
 
+# Every kind of thing that a disk can be kept in.
+DISKS = GuestSpec(
+    type="qemu",
+    name="store",
+    memory_mib=128,
+    max_vcpus=1,
+    scsi=(ScsiController(model="lsilogic"),),
+    disks=(
+        Disk(
+            path=f"{IMAGES}/safe.qcow2",
+            target="vda",
+            cache="none",
+            discard="unmap",
+            serial="SAFE-1",
+            encryption=Passphrase(secret="8ac3f3e5-6f43-4fb0-9c6c-f0f5c4d11f0d"),
+            throttle=Throttle(total_bytes_sec=2**20, read_iops_sec=100, write_iops_sec=50),
+        ),
+        Disk(
+            type="block",
+            device_path="/dev/vg0/data",
+            target="sdb",
+            bus="scsi",
+            format="raw",
+            throttle=Throttle(read_bytes_sec=1, write_bytes_sec=2, total_iops_sec=3),
+        ),
+        Disk(type="volume", pool="default", volume="a.img", target="vdc", format="raw"),
+        Disk(type="network", protocol="nbd", remote_name="export", target="vdd", format="raw"),
+        Disk(target="sda", bus="sata", device="cdrom", format="raw", readonly=True),
+    ),
+)
+
 CASES: dict[str, Element] = {
     "guest-windows": WINDOWS,
     "guest-platform": PLATFORM,
@@ -212,12 +249,40 @@ CASES: dict[str, Element] = {
     "firmware": Firmware(
         auto="efi", loader_type="pflash", variables="/nvram/web.fd", variables_format="qcow2"
     ),
-    "pool": PoolSpec(name="data", type="netfs", path="/srv/data"),
+    "guest-disks": DISKS,
+    "volume-encrypted": VolumeSpec(
+        name="safe.qcow2",
+        capacity_bytes=2**30,
+        encryption=Passphrase(format="default", secret="8ac3f3e5-6f43-4fb0-9c6c-f0f5c4d11f0d"),
+    ),
+    "pool": PoolSpec(
+        name="data",
+        type="netfs",
+        path="/srv/data",
+        hosts=("nas",),
+        directory="/export/data",
+        format="nfs",
+    ),
+    "pool-logical": PoolSpec(
+        name="vg",
+        type="logical",
+        path="/dev/vg",
+        source_name="vg",
+        devices=("/dev/sdb", "/dev/sdc"),
+        format="lvm2",
+    ),
+    "secret": SecretSpec(
+        volume=f"{IMAGES}/safe.qcow2",
+        uuid="8ac3f3e5-6f43-4fb0-9c6c-f0f5c4d11f0d",
+        description="of the safe",
+    ),
 }
 
 # What libvirt tells of a running guest, and nobody writes.
 READ_ONLY = {
     ("AgentChannel", "state"),
+    ("Disk", "alias"),
+    ("Disk", "backing"),
     ("Interface", "alias"),
     ("NetworkSpec", "connections"),
 }
@@ -314,6 +379,14 @@ def test_understands_what_libvirt_makes_of_it() -> None:
       <devices>
         <disk type='network' device='disk'><source protocol='nbd'/><target dev='vdb'/></disk>
         <disk type='file' device='cdrom'><target dev='sda' bus='sata'/></disk>
+        <disk type='block' device='disk'><source dev='/dev/vg0/a'/><target dev='vdc'/></disk>
+        <disk type='volume' device='disk'><source pool='p' volume='v'/><target dev='vdd'/></disk>
+        <disk type='file' device='disk'><source file='/top'/>
+          <backingStore type='file'><format type='qcow2'/><source file='/middle'/>
+            <backingStore type='file'><format type='raw'/><source file='/base'/><backingStore/>
+            </backingStore></backingStore>
+          <target dev='vde'/><alias name='virtio-disk4'/></disk>
+        <disk type='vhostuser' device='disk'><target dev='vdf' bus='virtio'/></disk>
         <interface type='user'/>
         <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0' state='connected'/>
         </channel>
@@ -322,7 +395,15 @@ def test_understands_what_libvirt_makes_of_it() -> None:
     spec = GuestSpec.from_xml(told)
     assert (spec.memory_mib, spec.current_memory_mib) == (256, 128)
     assert (spec.vcpus, spec.max_vcpus) == (None, 2)
-    assert [(disk.path, disk.device) for disk in spec.disks] == [(None, "cdrom")]
+    assert [(disk.target, disk.source) for disk in spec.disks] == [
+        ("vdb", "nbd:"),
+        ("sda", None),
+        ("vdc", "/dev/vg0/a"),
+        ("vdd", "p/v"),
+        ("vde", "/top"),
+        ("vdf", None),
+    ]
+    assert (spec.disks[4].backing, spec.disks[4].alias) == (("/middle", "/base"), ("virtio-disk4",))
     assert spec.interfaces == ()
     assert [channel.state for channel in spec.channels] == ["connected"]
     assert (spec.balloon, spec.rng, spec.provenance, spec.acpi) == (None, None, None, False)
