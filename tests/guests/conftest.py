@@ -78,7 +78,10 @@ def small_pool(lab: Lab, tmp_path: Path) -> Iterator[Pool]:
 
 @pytest.fixture
 def data(lab: Lab) -> Iterator[Pool]:
-    """A storage pool of the test's own, gone with all that is in it after the test."""
+    """A storage pool of the test's own, gone with all that is in it after the test.
+
+    Ask for it before `make`: then the guests that use it go before it does.
+    """
     pool = lab.pools.create(f"{PREFIX}data", autostart=False)
     yield pool
     if not pool.is_active:

@@ -265,7 +265,7 @@ class TestInUse:
         guest.delete()
         assert volume.name not in lab.pools["default"].volumes
 
-    def test_a_snapshot_counts_too(self, make: Make, data: Pool) -> None:
+    def test_a_snapshot_counts_too(self, data: Pool, make: Make) -> None:
         guest = make(disk_gib=0.01, networks=[])
         other = data.volumes.create("other.qcow2", size_gib=0.01)
         disk = guest.disks.attach(other)
