@@ -21,6 +21,8 @@ _LONGEST_FILE_NAME = 255  # bytes, on every file system of Linux
 # A lesson on virtual CPUs needs a few, even where the host has two.
 _VCPUS_ANYWHERE = 4
 
+_SECTOR = 512
+
 # The largest file ext4 can hold is 16 TiB.
 _MOST_GIB = 16 * 1024
 
@@ -185,7 +187,7 @@ def check_vcpus(vcpus: int, host: Host) -> None:
 
 
 def bytes_of_gib(what: str, size_gib: float) -> int:
-    """Return a size in bytes, refusing one that is no number above zero.
+    """Return a size in bytes, in whole sectors; refuse what is no number above zero.
 
     Raises:
         InvalidArgument: it is not.
@@ -204,7 +206,8 @@ def bytes_of_gib(what: str, size_gib: float) -> int:
             seen=size_gib,
             next_step=f"Give GiB, such as {what}=10",
         )
-    return int(size_gib * 2**30)
+    # Disks are made of whole sectors; QEMU shares no image that ends within one.
+    return -(-int(size_gib * 2**30) // _SECTOR) * _SECTOR
 
 
 def _check_count(what: str, value: int, example: int) -> None:

@@ -44,6 +44,7 @@ _NOT_SIGNED = tuple(
 )
 
 _UEFI_MIB = 256  # with less, OVMF starts no kernel with its initrd
+
 # Slots for all devices, those that are plugged in later too: as many as virt-install gives.
 _PORTS = 14
 
