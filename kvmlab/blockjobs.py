@@ -17,7 +17,7 @@ from kvmlab.contents import Progress
 from kvmlab.diskhandle import DiskHandle
 from kvmlab.errors import InvalidArgument
 from kvmlab.jobwatch import JobWatch
-from kvmlab.owned import adopt, refresh_around, remove_files
+from kvmlab.owned import adopt, refresh_around, refuse_removal, remove_files
 from kvmlab.specs import VolumeSpec
 from kvmlab.usage import Use
 from kvmlab.volume import Volume
@@ -98,6 +98,8 @@ class BlockJobs(DiskHandle):
         first = index_of(chain, top) if top else 0
         last = index_of(chain, base) if base else first + 1
         refuse_commit(self.lab, chain, first, last, guest=self.guest.name, but=but)
+        if delete:
+            refuse_removal(self.lab, chain[first:last], above=chain[:first], guest=self.guest.name)
         doing = f"commit {chain[first].name}"
         with self._together("commit"):
             if self._is_running():

@@ -21,7 +21,7 @@ _LONGEST_FILE_NAME = 255  # bytes, on every file system of Linux
 # A lesson on virtual CPUs needs a few, even where the host has two.
 _VCPUS_ANYWHERE = 4
 
-_SECTOR = 512
+_SECTOR = 4096  # of today's disks; older ones have 512 bytes
 
 # The largest file ext4 can hold is 16 TiB.
 _MOST_GIB = 16 * 1024
@@ -206,7 +206,7 @@ def bytes_of_gib(what: str, size_gib: float) -> int:
             seen=size_gib,
             next_step=f"Give GiB, such as {what}=10",
         )
-    # Disks are made of whole sectors; QEMU shares no image that ends within one.
+    # QEMU writes to no raw file that ends within a sector of the disk below (cache="none").
     return -(-int(size_gib * 2**30) // _SECTOR) * _SECTOR
 
 

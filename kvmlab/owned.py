@@ -14,6 +14,7 @@ from kvmlab.errors import VolumeNotFound, translate
 from kvmlab.pool import Pool
 from kvmlab.specs import GuestSpec
 from kvmlab.specs.xml import NAMESPACES
+from kvmlab.usage import refuse, users_of
 from kvmlab.virtinstall import unprefixed
 from kvmlab.volume import Volume
 
@@ -66,6 +67,29 @@ def refresh_around(lab: Lab, links: Iterable[Link]) -> None:
     for folder in {str(PurePosixPath(link.path).parent) for link in links}:
         with suppress(libvirt.libvirtError):  # not every folder is a pool's
             Pool(lab, lab.connection.storagePoolLookupByTargetPath(folder)).refresh()
+
+
+def refuse_removal(lab: Lab, links: Sequence[Link], *, above: Sequence[Link], guest: str) -> None:
+    """Refuse to remove files that somebody else needs, before they become useless to a guest.
+
+    Args:
+        lab: where to look.
+        links: the files that shall go.
+        above: what is above them in the guest's chain, and will be on something else.
+        guest: the guest.
+
+    Raises:
+        InUse: somebody needs one of them.
+
+    Example:
+        >>> refuse_removal(lab, chain[:1], above=(), guest="web")
+    """
+    paths = {link.path for link in links}
+    known = paths | {link.path for link in above}
+    for link in links:
+        uses = users_of(lab, {link.path})
+        others = [u for u in uses if u.overlay not in known and (u.guest != guest or u.is_snapshot)]
+        refuse(others, f"{link.name!r} can't be deleted after it")
 
 
 def remove_files(lab: Lab, links: Iterable[Link]) -> None:

@@ -256,7 +256,7 @@ def explained(guest: GuestHandle, spec: Disk) -> Iterator[None]:
                 seen=spec.bus,
                 next_step="Use bus='scsi', where many share one slot; or shut it down first",
             ) from cause
-        if re.search(r"cannot be hotplugged|hotplug.*not supported|not support hotplugging", said):
+        if re.search(r"cannot be hotplugged|hotplug.*not supported|not support hotplug", said):
             raise NotSupported(
                 f"a running guest can't be given a {spec.bus!r} {spec.device}",
                 seen=spec.bus,

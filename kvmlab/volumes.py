@@ -210,7 +210,10 @@ def command_to_create(pool: Pool, spec: VolumeSpec, flags: int) -> str:
     )
     if spec.encryption or away:
         return feed(log.virsh("vol-create", pool.name, "/dev/stdin", option), spec.to_xml())
-    return log.virsh(*words_to_create(spec, pool.name), option)
+    words = words_to_create(spec, pool.name)
+    if flags and "--allocation" not in words:
+        words += ["--allocation", "0B"]
+    return log.virsh(*words, option)
 
 
 def _check(format: str, preallocation: str, backing: Volume | None, passphrase: str | None) -> None:

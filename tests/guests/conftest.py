@@ -86,5 +86,9 @@ def data(lab: Lab) -> Iterator[Pool]:
     yield pool
     if not pool.is_active:
         pool.start()
+    for guest in lab.guests.values():  # of a test that failed halfway
+        for disk in guest.disks.values():
+            if disk.path and disk.path.startswith(f"{pool.path}/"):
+                disk.detach()
     pool.delete(contents=True)
     assert pool.name not in lab.pools

@@ -101,7 +101,7 @@ class TestContents:
     @pytest.fixture
     def file(self, tmp_path: Path) -> Path:
         file = tmp_path / "file"
-        file.write_bytes(b"KVMLAB" * 2**17 + bytes(8 * MIB) + b"END" * 2**10)
+        file.write_bytes(b"KVMLAB" * 2**17 + bytes(8 * MIB) + b"END" * 2**12)
         return file
 
     def test_goes_in_and_comes_out_again(self, data: Pool, file: Path, tmp_path: Path) -> None:
