@@ -13,7 +13,7 @@ import libvirt
 
 from benchmarks.guests import PREFIX, lab_for_guests
 from benchmarks.pairs import Comparison, Step, timed
-from kvmlab import metrics
+from kvmlab.guests import metrics
 
 GUESTS = 50
 LIMIT = 1.5

@@ -15,12 +15,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kvmlab.agent import Address, CommandResult
-    from kvmlab.chains import Link
-    from kvmlab.cloudinit import CloudInit
-    from kvmlab.console import Console
-    from kvmlab.disk import Disk, DiskInfo, DiskStats
-    from kvmlab.disks import Disks
     from kvmlab.errors import (
         AgentUnavailable,
         AlreadyExists,
@@ -75,29 +69,35 @@ if TYPE_CHECKING:
         WrongState,
     )
     from kvmlab.events import Event, Events, Watch
-    from kvmlab.forwarding import Forward
     from kvmlab.gallery import Images
-    from kvmlab.guest import Guest
-    from kvmlab.guests import Guests
+    from kvmlab.guests.agent import Address, CommandResult
+    from kvmlab.guests.cloudinit import CloudInit
+    from kvmlab.guests.console import Console
+    from kvmlab.guests.guest import Guest
+    from kvmlab.guests.guests import Guests
+    from kvmlab.guests.metrics import GuestStats
+    from kvmlab.guests.screen import Screenshot
     from kvmlab.host import Host
-    from kvmlab.interface import Interface, Traffic
-    from kvmlab.interfaces import Interfaces
     from kvmlab.lab import Lab, connect
-    from kvmlab.metrics import GuestStats
-    from kvmlab.network import Lease, Network
-    from kvmlab.networks import Networks
-    from kvmlab.pool import Pool
-    from kvmlab.screen import Screenshot
-    from kvmlab.snapshot import Snapshot
-    from kvmlab.snapshot_tree import SnapshotNode
-    from kvmlab.snapshots import Snapshots
+    from kvmlab.networks.forwarding import Forward
+    from kvmlab.networks.interface import Interface, Traffic
+    from kvmlab.networks.interfaces import Interfaces
+    from kvmlab.networks.network import Lease, Network
+    from kvmlab.networks.networks import Networks
+    from kvmlab.snapshots.snapshot import Snapshot
+    from kvmlab.snapshots.snapshots import Snapshots
+    from kvmlab.snapshots.tree import SnapshotNode
     from kvmlab.specs import Throttle
     from kvmlab.specs.interface import Bandwidth
-    from kvmlab.storage import Pools
-    from kvmlab.usage import Use
+    from kvmlab.storage.chains import Link
+    from kvmlab.storage.disk import Disk, DiskInfo, DiskStats
+    from kvmlab.storage.disks import Disks
+    from kvmlab.storage.pool import Pool
+    from kvmlab.storage.pools import Pools
+    from kvmlab.storage.usage import Use
+    from kvmlab.storage.volume import Volume
+    from kvmlab.storage.volumes import Volumes
     from kvmlab.virsh import Commands, VirshLog
-    from kvmlab.volume import Volume
-    from kvmlab.volumes import Volumes
 
 __all__ = [
     "Address",
@@ -195,43 +195,43 @@ __all__ = [
 # The modules of the public names that are no errors. Names are loaded when first used,
 # so that `import kvmlab` costs nothing to a program that needs only a part (PEP 562).
 _HOME = {
-    "Address": "agent",
+    "Address": "guests.agent",
     "Bandwidth": "specs.interface",
-    "CloudInit": "cloudinit",
-    "CommandResult": "agent",
+    "CloudInit": "guests.cloudinit",
+    "CommandResult": "guests.agent",
     "Commands": "virsh",
-    "Console": "console",
-    "Disk": "disk",
-    "DiskInfo": "disk",
-    "DiskStats": "disk",
-    "Disks": "disks",
+    "Console": "guests.console",
+    "Disk": "storage.disk",
+    "DiskInfo": "storage.disk",
+    "DiskStats": "storage.disk",
+    "Disks": "storage.disks",
     "Event": "events",
     "Events": "events",
-    "Forward": "forwarding",
-    "Guest": "guest",
-    "GuestStats": "metrics",
-    "Guests": "guests",
+    "Forward": "networks.forwarding",
+    "Guest": "guests.guest",
+    "GuestStats": "guests.metrics",
+    "Guests": "guests.guests",
     "Host": "host",
-    "Interface": "interface",
-    "Interfaces": "interfaces",
+    "Interface": "networks.interface",
+    "Interfaces": "networks.interfaces",
     "Images": "gallery",
     "Lab": "lab",
-    "Lease": "network",
-    "Network": "network",
-    "Link": "chains",
-    "Networks": "networks",
-    "Pool": "pool",
-    "Pools": "storage",
-    "Screenshot": "screen",
-    "Traffic": "interface",
-    "Snapshot": "snapshot",
-    "SnapshotNode": "snapshot_tree",
-    "Snapshots": "snapshots",
+    "Lease": "networks.network",
+    "Network": "networks.network",
+    "Link": "storage.chains",
+    "Networks": "networks.networks",
+    "Pool": "storage.pool",
+    "Pools": "storage.pools",
+    "Screenshot": "guests.screen",
+    "Traffic": "networks.interface",
+    "Snapshot": "snapshots.snapshot",
+    "SnapshotNode": "snapshots.tree",
+    "Snapshots": "snapshots.snapshots",
     "Throttle": "specs",
-    "Use": "usage",
+    "Use": "storage.usage",
     "VirshLog": "virsh",
-    "Volume": "volume",
-    "Volumes": "volumes",
+    "Volume": "storage.volume",
+    "Volumes": "storage.volumes",
     "Watch": "events",
     "connect": "lab",
 }

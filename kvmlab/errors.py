@@ -68,7 +68,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     import libvirt
 
-    from kvmlab.agent import CommandResult
+    from kvmlab.guests.agent import CommandResult
 
 _UNSEEN = object()
 

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvmlab.volumes import Progress
+from kvmlab.storage.volumes import Progress
 
 if TYPE_CHECKING:
     from kvmlab.images import Catalogue, Image

@@ -96,7 +96,7 @@ class Handle:
 
 
 class GuestHandle(Handle):
-    """A handle on a guest: the base of what `kvmlab.guests.Guest` is made of."""
+    """A handle on a guest: the base of what `kvmlab.guests.guests.Guest` is made of."""
 
     @property
     def state(self) -> str:

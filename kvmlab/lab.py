@@ -9,15 +9,15 @@ from typing import Any, Self
 
 import libvirt
 
-from kvmlab import metrics
 from kvmlab.errors import ConnectionFailed, Forbidden, KvmlabError, translate
 from kvmlab.events import Events, start_event_loop
 from kvmlab.gallery import Images
-from kvmlab.guests import Guests
+from kvmlab.guests import metrics
+from kvmlab.guests.guests import Guests
 from kvmlab.host import Host, read_host
 from kvmlab.libvirt_errors import translated
-from kvmlab.networks import Networks
-from kvmlab.storage import Pools
+from kvmlab.networks.networks import Networks
+from kvmlab.storage.pools import Pools
 from kvmlab.virsh import VirshLog
 
 # libvirt's defaults for its own clients: a question every 5 s, 6 unanswered ones end it.

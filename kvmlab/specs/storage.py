@@ -39,7 +39,8 @@ class VolumeSpec(Element, tag="volume"):
 class PoolSpec(Element, tag="pool"):
     """A place on the host where volumes are kept.
 
-    What is needed beside type and name depends on the type; see `kvmlab.storage.Pools.create`.
+    What is needed beside type and name depends on the type; see
+    `kvmlab.storage.pools.Pools.create`.
 
     Example:
         >>> PoolSpec(name="data", path="/srv/data").type

@@ -11,8 +11,8 @@ from html import escape
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from kvmlab.drawing import HARDWARE
 from kvmlab.lab import Lab
+from kvmlab.plots.drawing import HARDWARE
 from kvmlab.widgets.control_actions import ACTIONS, ALIVE, AUTOSTART, Press
 from kvmlab.widgets.control_looks import COLOURS, ICONS, STYLE, WHEREABOUTS
 from kvmlab.widgets.control_model import ControlModel

@@ -18,7 +18,7 @@ class Action:
     """Something that can be done to a guest by one press.
 
     Attributes:
-        name: the method of `kvmlab.guests.Guest`.
+        name: the method of `kvmlab.guests.guests.Guest`.
         label: what is on the button: virsh's word.
         tip: what it does, in plain words.
         states: the states in which it makes sense.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kvmlab.drawing import GUEST, KERNEL, PROCESS, SYSTEM, TOOL, Role
+from kvmlab.plots.drawing import GUEST, KERNEL, PROCESS, SYSTEM, TOOL, Role
 
-# The colours of the states are those of the state diagram (`kvmlab.statechart`).
+# The colours of the states are those of the state diagram (`kvmlab.plots.statechart`).
 COLOURS: dict[str, Role] = {
     "shut off": SYSTEM,
     "running": GUEST,

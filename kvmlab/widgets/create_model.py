@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from kvmlab.errors import KvmlabError
-from kvmlab.guest import Guest
+from kvmlab.guests.guest import Guest
 from kvmlab.images import Catalogue, Image
 from kvmlab.lab import Lab
 from kvmlab.widgets.create_order import Note, Order, judge, look

@@ -12,7 +12,7 @@ from typing import Any
 
 import ipywidgets as widgets  # type: ignore[import-untyped]
 
-from kvmlab.guest import Guest
+from kvmlab.guests.guest import Guest
 from kvmlab.lab import Lab
 from kvmlab.widgets.create import STYLE
 from kvmlab.widgets.create_order import Note

@@ -13,7 +13,7 @@ from typing import Any
 
 from kvmlab.errors import KvmlabError
 from kvmlab.gallery import Images
-from kvmlab.guest import Guest
+from kvmlab.guests.guest import Guest
 from kvmlab.lab import Lab
 from kvmlab.widgets.create_order import Note, Order, judge, look
 

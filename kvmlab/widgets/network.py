@@ -15,10 +15,10 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from kvmlab.errors import KvmlabError
 from kvmlab.lab import Lab
-from kvmlab.network import Network
-from kvmlab.network_wish import MODES
+from kvmlab.networks.network import Network
+from kvmlab.networks.topology import Topology
+from kvmlab.networks.wish import MODES
 from kvmlab.plots import network_map
-from kvmlab.topology import Topology
 from kvmlab.widgets.create import STYLE, WORDS
 from kvmlab.widgets.create_order import Note
 from kvmlab.widgets.form import Form

@@ -9,12 +9,12 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from kvmlab.cidr import free_block
 from kvmlab.errors import KvmlabError
 from kvmlab.events import Event
 from kvmlab.lab import Lab
-from kvmlab.network import Network
-from kvmlab.topology import Switch, Topology, read_topology
+from kvmlab.networks.cidr import free_block
+from kvmlab.networks.network import Network
+from kvmlab.networks.topology import Switch, Topology, read_topology
 from kvmlab.widgets.create_order import Note
 from kvmlab.widgets.network_order import NetworkOrder, judge, look
 

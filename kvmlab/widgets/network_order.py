@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kvmlab.cidr import Block, check_free, parse_block
 from kvmlab.errors import KvmlabError
 from kvmlab.lab import Lab
 from kvmlab.libvirt_errors import translated
 from kvmlab.limits import check_network_name
-from kvmlab.network_wish import MODES, Mode
-from kvmlab.surroundings import bridges, is_here, taken
+from kvmlab.networks.cidr import Block, check_free, parse_block
+from kvmlab.networks.surroundings import bridges, is_here, taken
+from kvmlab.networks.wish import MODES, Mode
 from kvmlab.widgets.create_order import Note
 
 # What becomes of packets, for a person who chooses.

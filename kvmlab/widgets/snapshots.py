@@ -14,7 +14,7 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from kvmlab import plots
 from kvmlab.lab import Lab
-from kvmlab.snapshot_tree import Children, SnapshotNode
+from kvmlab.snapshots.tree import Children, SnapshotNode
 from kvmlab.widgets.form import Form
 from kvmlab.widgets.snapshots_model import SnapshotsModel
 from kvmlab.widgets.snapshots_wish import THEN

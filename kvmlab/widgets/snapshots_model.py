@@ -11,7 +11,7 @@ from typing import Any
 
 from kvmlab.errors import KvmlabError
 from kvmlab.lab import Lab
-from kvmlab.snapshot_tree import Children, SnapshotNode
+from kvmlab.snapshots.tree import Children, SnapshotNode
 from kvmlab.widgets.snapshots_wish import THEN, Message, Question, Wish, in_a_thread, spelt
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kvmlab.snapshot_plan import Kind
+from kvmlab.snapshots.plan import Kind
 
 THEN: dict[str, dict[str, Any]] = {
     "as it was": {},

@@ -11,7 +11,7 @@ import pytest
 from conftest import PREFIX, Make
 
 from kvmlab import Lab, Pool, errors
-from kvmlab.backing import ensure_volume
+from kvmlab.guests.backing import ensure_volume
 from kvmlab.images import Catalogue
 
 

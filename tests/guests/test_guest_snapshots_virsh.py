@@ -15,7 +15,7 @@ from conftest import Make
 from test_guest_virsh import ONE, TWIN, alike, for_twin, shell
 
 from kvmlab import Guest, Lab, errors
-from kvmlab.snapshot_tree import specs_of
+from kvmlab.snapshots.tree import specs_of
 from kvmlab.specs import SnapshotSpec, VolumeSpec
 
 # Does something to a guest; returns the commands that do the same.

@@ -17,8 +17,8 @@ import pytest
 from conftest import PREFIX
 
 from kvmlab import Bandwidth, Guest, Interface, Lab, Network, errors, plots
-from kvmlab.capture import capture
-from kvmlab.topology import read_topology
+from kvmlab.networks.capture import capture
+from kvmlab.networks.topology import read_topology
 from kvmlab.waiting import attempts
 
 PATIENCE_S = 60

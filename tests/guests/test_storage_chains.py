@@ -10,7 +10,7 @@ import pytest
 from conftest import PREFIX, Make
 
 from kvmlab import Guest, Lab, Pool, errors
-from kvmlab.chains import Link, every_link
+from kvmlab.storage.chains import Link, every_link
 
 PATIENCE_S = 120
 

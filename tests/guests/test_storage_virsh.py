@@ -111,7 +111,7 @@ def test_encryption(data: Pool, lab: Lab) -> None:
     assert "correct horse" not in commands
     shell(define)
     answered(ask, "correct horse")
-    for _ in attempts(PATIENCE_S):  # QEMU before 9.1 fails now and then: kvmlab.volumes
+    for _ in attempts(PATIENCE_S):  # QEMU before 9.1 fails now and then: kvmlab.storage.volumes
         with suppress(AssertionError):
             shell(make)
             break

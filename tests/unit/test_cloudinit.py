@@ -147,7 +147,7 @@ class TestGuest:
     @pytest.fixture
     def image(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Image:
         monkeypatch.setattr("kvmlab.images.public_key", lambda: KEY)
-        monkeypatch.setattr("kvmlab.volumes.Volume.upload", lambda self, *_: None)
+        monkeypatch.setattr("kvmlab.storage.volumes.Volume.upload", lambda self, *_: None)
         disk = tmp_path / "disk.qcow2"
         disk.write_bytes(b"disk" * 99)
         return Image(

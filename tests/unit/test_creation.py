@@ -157,7 +157,9 @@ class TestMade:
     ) -> None:
         # The test driver keeps no bytes, so that nothing can be sent to it.
         sent: list[str] = []
-        monkeypatch.setattr("kvmlab.volumes.Volume.upload", lambda self, *_: sent.append(self.name))
+        monkeypatch.setattr(
+            "kvmlab.storage.volumes.Volume.upload", lambda self, *_: sent.append(self.name)
+        )
         web = test_lab.guests.create("web", image=image, direct_kernel=True)
         begin = "kvmlab-mini-0123456789ab"
         assert sent == [f"{begin}.qcow2", f"{begin}.kernel", f"{begin}.initrd"]

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from kvmlab import Lab, errors
-from kvmlab.forwarding import Forward, check_ports, open_forward
 from kvmlab.labhost import ports, wire
+from kvmlab.networks.forwarding import Forward, check_ports, open_forward
 from kvmlab.waiting import attempts
 
 SOON_S = 10.0

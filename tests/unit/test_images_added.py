@@ -154,8 +154,8 @@ class TestMedium:
     def test_becomes_a_guests_cd(
         self, test_lab: Lab, iso: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("kvmlab.volumes.Volume.upload", lambda self, *_: None)
-        monkeypatch.setattr("kvmlab.volumes.Volume.begins_like", lambda self, *_: True)
+        monkeypatch.setattr("kvmlab.storage.volumes.Volume.upload", lambda self, *_: None)
+        monkeypatch.setattr("kvmlab.storage.volumes.Volume.begins_like", lambda self, *_: True)
         test_lab.images.add(iso, name="mine")
         for number, medium in enumerate(("mine", iso, str(iso), test_lab.images["mine"])):
             guest = test_lab.guests.create(f"g{number}", iso=medium, disk_gib=1)

@@ -17,8 +17,8 @@ from kvmlab.widgets.install_model import InstallModel
 @pytest.fixture
 def model(test_lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstallModel:
     """A model with one medium that is there, "mine", and one yet to be built."""
-    monkeypatch.setattr("kvmlab.volumes.Volume.upload", lambda self, *_: None)
-    monkeypatch.setattr("kvmlab.volumes.Volume.begins_like", lambda self, *_: True)
+    monkeypatch.setattr("kvmlab.storage.volumes.Volume.upload", lambda self, *_: None)
+    monkeypatch.setattr("kvmlab.storage.volumes.Volume.begins_like", lambda self, *_: True)
     write_iso(tmp_path / "mine.iso", {"x": b"y"}, label="MINE")
     test_lab.images.add(tmp_path / "mine.iso")
     model = InstallModel(test_lab, "box", iso="mine")

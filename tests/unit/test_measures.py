@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import kvmlab
-from kvmlab import Lab, Screenshot, errors, metrics
+from kvmlab import Lab, Screenshot, errors
+from kvmlab.guests import metrics
 from kvmlab.host import domain_type, read_host
 from kvmlab.labhost import acceleration
 

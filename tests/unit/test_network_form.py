@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from kvmlab import Lab, errors
-from kvmlab.cidr import parse_block
-from kvmlab.network_wish import MODES
+from kvmlab.networks.cidr import parse_block
+from kvmlab.networks.wish import MODES
 from kvmlab.specs import NetworkSpec
 from kvmlab.widgets import network as network_view
 from kvmlab.widgets.network_model import NetworkModel

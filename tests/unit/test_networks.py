@@ -8,12 +8,13 @@ from typing import Any
 import libvirt
 import pytest
 
-from kvmlab import Bandwidth, Lab, errors, surroundings
-from kvmlab.cabling import tune_options
-from kvmlab.network_changes import entry_for
-from kvmlab.network_wish import NetworkWish, bandwidth_of, specify
+from kvmlab import Bandwidth, Lab, errors
+from kvmlab.networks import surroundings
+from kvmlab.networks.cabling import tune_options
+from kvmlab.networks.changes import entry_for
+from kvmlab.networks.topology import read_topology
+from kvmlab.networks.wish import NetworkWish, bandwidth_of, specify
 from kvmlab.specs import DhcpHost, NetworkSpec
-from kvmlab.topology import read_topology
 
 
 class TestAWish:

@@ -20,8 +20,10 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from kvmlab import Lab, SnapshotNode, drawing, networkmap, plots, snapshot_chart, statechart
-from kvmlab.topology import Cable, Station, Switch, Topology
+from kvmlab import Lab, SnapshotNode, plots
+from kvmlab.networks.topology import Cable, Station, Switch, Topology
+from kvmlab.plots import drawing, networkmap, statechart
+from kvmlab.plots import snapshots as snapshot_chart
 
 TRANSITIONS = [
     ("no guest", "define", "shut off"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kvmlab import Lab, errors
-from kvmlab.snapshot import Snapshot
+from kvmlab.snapshots.snapshot import Snapshot
 from kvmlab.widgets import snapshots
 from kvmlab.widgets.snapshots_model import SnapshotsModel
 from kvmlab.widgets.snapshots_wish import Wish, spelt
@@ -101,7 +101,7 @@ class TestTaking:
         def refuse(*_: Any, **__: Any) -> None:
             raise errors.NotEnoughDisk("the host is full")
 
-        monkeypatch.setattr("kvmlab.snapshots.Snapshots.create", refuse)
+        monkeypatch.setattr("kvmlab.snapshots.snapshots.Snapshots.create", refuse)
         model.set(name="clean")
         model.take()
         assert model.message is not None

@@ -13,11 +13,11 @@ import libvirt
 import pytest
 
 from kvmlab import Guest, Lab, SnapshotNode, errors
-from kvmlab.snapshot import Snapshot
-from kvmlab.snapshot_books import put_right
-from kvmlab.snapshot_plan import Subject, draw_up, file_beside
-from kvmlab.snapshot_tree import doomed_by, lines, tree_of
-from kvmlab.snapshot_xml import Move, definition_in, moved, sed
+from kvmlab.snapshots.books import put_right
+from kvmlab.snapshots.plan import Subject, draw_up, file_beside
+from kvmlab.snapshots.snapshot import Snapshot
+from kvmlab.snapshots.tree import doomed_by, lines, tree_of
+from kvmlab.snapshots.xml import Move, definition_in, moved, sed
 from kvmlab.specs import Disk, Firmware, GuestSpec, SnapshotDisk, SnapshotSpec
 
 IMAGES = "/var/lib/libvirt/images"
@@ -582,7 +582,7 @@ def test_two_reverts_in_a_second_are_no_failure(
         domain.refuse = None
         yield
 
-    monkeypatch.setattr("kvmlab.snapshot.attempts", attempts)
+    monkeypatch.setattr("kvmlab.snapshots.snapshot.attempts", attempts)
     Snapshot(guest, domain).revert()
     assert tried == ["again"]
     assert [call[0] for call in domain.calls].count("revertToSnapshot") == 2

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kvmlab import errors
-from kvmlab.cidr import check_free, free_block, overlap, parse_block
-from kvmlab.subnets import Subnet, check_reserved, subnets
+from kvmlab.networks.cidr import check_free, free_block, overlap, parse_block
+from kvmlab.networks.subnets import Subnet, check_reserved, subnets
 
 
 class TestBlocks:

@@ -11,7 +11,7 @@ import pytest
 
 import kvmlab
 from kvmlab.events import Event
-from kvmlab.transitions import Transitions
+from kvmlab.guests.transitions import Transitions
 
 DOMAIN = """<domain type='test'><name>web</name><memory>8192</memory>
 <os><type>hvm</type></os></domain>"""
