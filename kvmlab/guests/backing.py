@@ -57,8 +57,10 @@ def upload_commands(pool: Pool, name: str, source: Path) -> list[str]:
 
 
 def _spec(name: str, source: Path) -> VolumeSpec:
-    # Whatever is in it: the bytes are sent as they are.
-    return VolumeSpec(name=name, capacity_bytes=source.stat().st_size, format="raw")
+    # Raw, whatever is in it: the bytes are sent as they are. All room for them is taken at
+    # once: libvirtd (11.3) does not survive a disk that fills up while it receives them.
+    size = source.stat().st_size
+    return VolumeSpec(name=name, capacity_bytes=size, allocation_bytes=size, format="raw")
 
 
 @contextmanager
