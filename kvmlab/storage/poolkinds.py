@@ -157,7 +157,7 @@ def specify(
         raise NotSupported(
             f"this libvirt has no driver for storage pools of type {kind!r}",
             seen=kind,
-            next_step="On Debian, the package libvirt-daemon-driver-storage-... may bring it",
+            next_step=f"Look for its package: libvirt-daemon-driver-storage-{kind}",
         )
     found = KINDS[kind]
     if kind != "netfs" and qemuimg.is_local(lab):

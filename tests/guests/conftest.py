@@ -13,6 +13,7 @@ import pytest
 
 import kvmlab
 from kvmlab import Guest, Lab, Pool, errors
+from kvmlab.waiting import attempts
 
 # Whatever tests make bears it, so that runs side by side leave each other alone.
 PREFIX = f"t{os.getpid()}-"
@@ -92,3 +93,11 @@ def data(lab: Lab) -> Iterator[Pool]:
                 disk.detach()
     pool.delete(contents=True)
     assert pool.name not in lab.pools
+
+
+def await_device(guest: Guest, name: str) -> None:
+    """Wait until the guest has found what was plugged in: that QEMU has it is told before."""
+    for _ in attempts(10):
+        if guest.run(f"test -b /dev/{name}").exit_status == 0:
+            return
+    raise AssertionError(f"{guest.name} does not see /dev/{name}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Make
+from conftest import Make, await_device
 
 from kvmlab import Disk, Guest, Pool, Throttle, Volume, errors
 from kvmlab.waiting import attempts
@@ -31,6 +31,7 @@ def volume(data: Pool) -> Volume:
 def disk(web: Guest, volume: Volume) -> Iterator[Disk]:
     """A disk with ext4 on it, mounted on /mnt in the guest."""
     disk = web.disks.attach(volume, serial="DATA-1", discard="unmap")
+    await_device(web, "vdb")
     web.run("mkfs.ext4 -q -O ^has_journal /dev/vdb && mount /dev/vdb /mnt", check=True)
     yield disk
     web.run("umount /mnt")
@@ -45,6 +46,7 @@ class TestPlugging:
         before = block_devices(web)
         disk = web.disks.attach(volume, serial="DATA-1")
         assert repr(disk) == f"<Disk vdb of {web.name}: disk.qcow2>"
+        await_device(web, "vdb")
         assert block_devices(web) - before == {"vdb"}
         assert web.run("cat /sys/block/vdb/serial").stdout == "DATA-1"
         web.run("mkfs.ext4 -q /dev/vdb && mount /dev/vdb /mnt", check=True)
@@ -116,6 +118,7 @@ class TestPlugging:
     def test_each_cache_mode_works(self, web: Guest, volume: Volume, cache: Any) -> None:
         disk = web.disks.attach(volume, cache=cache)
         assert disk.spec.cache == cache
+        await_device(web, "vdb")
         web.run("dd if=/dev/zero of=/dev/vdb bs=4k count=16 conv=fsync", check=True)
         assert disk.stats().written_bytes >= 16 * 4096
         disk.detach()
@@ -281,7 +284,7 @@ class TestCdRoms:
         with suppress(errors.NotSupported):  # libvirt before 10.1
             guest.disks.attach(None, device="cdrom").detach()
         drive = guest.disks.attach(str(disc), device="cdrom")
-        assert "sr1" in block_devices(guest)
+        await_device(guest, "sr1")
         with suppress(errors.NotSupported):  # libvirt 9.0 does not see that tray
             drive.eject()
         drive.detach()

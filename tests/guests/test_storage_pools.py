@@ -6,6 +6,7 @@ What needs a block device or a file server is tried for real: it works, or the r
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -116,7 +117,7 @@ class TestFolders:
         ({"type": "disk", "devices": ["/dev/no"], "format": "ext4"}, errors.InvalidArgument, "gpt"),
         ({"type": "fs", "devices": ["/dev/no"], "make": True}, errors.InvalidArgument, "ext4"),
         ({"type": "fs", "devices": ["/dev/no"]}, errors.DeviceNotFound, "/dev/no"),
-        ({"type": "disk", "devices": ["/etc/hostname"]}, errors.DeviceNotFound, "hostname"),
+        ({"type": "fs", "devices": ["/etc/hostname"]}, errors.DeviceNotFound, "hostname"),
     ],
 )
 def test_what_can_not_be_is_refused(
@@ -190,7 +191,8 @@ class TestDevices:
         with pytest.raises(kinds) as raised:
             lab.pools.create(NAME, "logical", source_name=NAME)
         if shutil.which("vgs", path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
-            assert "lvm2" in raised.value.next_step
+            # Debian 13 has libvirt's driver in a package of its own, and that is missing first.
+            assert re.search("lvm2|driver-storage-logical", raised.value.next_step)
 
     def test_a_disk_needs_a_partition_table(
         self, lab: Lab, device: str | None, nothing_left: None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PREFIX, Make
+from conftest import PREFIX, Make, await_device
 
 from kvmlab import Guest, Lab, Pool, errors
 
@@ -289,6 +289,7 @@ class TestEncryption:
         disk = web.disks.attach(volume, serial="SAFE")
         try:
             marker = "MARKER-IN-PLAIN-SIGHT"
+            await_device(web, "vdb")
             web.run(f"yes {marker} | dd of=/dev/vdb bs=64k count=8 conv=fsync", check=True)
             web.run("echo 3 > /proc/sys/vm/drop_caches", check=True)
             seen = web.run(f"head -c 65536 /dev/vdb | grep -c {marker}").stdout
