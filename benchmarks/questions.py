@@ -76,6 +76,7 @@ BY_NAME = {
         Question("create_ten", Place.LAB_HOST, pairs=2),
         Question("state_of_fifty", Place.LIBVIRT, pairs=300, rows=3),
         Question("network_lease", Place.LAB_HOST, pairs=10),
+        Question("volume_clone", Place.LAB_HOST, pairs=15),
         Question("snapshots", Place.LAB_HOST, pairs=15, rows=4),
         Question("import_time", Place.ANYWHERE, pairs=15, rows=2),
         Question("labhost_start", Place.OUTSIDE, pairs=7),
