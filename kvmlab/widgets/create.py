@@ -16,11 +16,13 @@ from kvmlab.guests.guest import Guest
 from kvmlab.lab import Lab
 from kvmlab.widgets.create_model import CreateModel
 from kvmlab.widgets.create_order import Note
-from kvmlab.widgets.form import Form
+from kvmlab.widgets.form import Form, dark_arrows
 
 # JupyterLab's own colours, so that the form follows its theme; the fallbacks are for other
 # front ends. No meaning hangs on a colour alone.
-STYLE = """<style>
+STYLE = (
+    f"<style>{dark_arrows('.kvmlab-create')}"
+    """
 .kvmlab-create { max-width: 980px; color: var(--jp-ui-font-color1, #1f2933); }
 .kvmlab-create .widget-label { color: inherit; }
 .kvmlab-create .widget-html-content { min-width: 0; }
@@ -44,6 +46,7 @@ STYLE = """<style>
 .kvmlab-create pre .kvmlab-changed { font-weight: bold;
   border-left-color: var(--jp-brand-color1, #1976d2); }
 </style>"""
+)
 # What is in the fields, in the words of libvirt and QEMU.
 TERMS = {
     "Name": "The name by which libvirt knows the guest",
@@ -88,7 +91,7 @@ class CreateForm(Form):
                 widgets.FloatText, "Storage in GiB", order.disk_gib, step=0.5, **number
             ),
             "network": _field(
-                widgets.Dropdown, "Network", order.network, options=model.network_choices
+                widgets.Dropdown, "Network", order.network or "", options=_networks(model)
             ),
         }
         self._notes = {name: widgets.HTML(layout={"flex": "1 1 300px"}) for name in self.fields}
@@ -141,7 +144,8 @@ class CreateForm(Form):
     # ---- showing what there is
 
     def _filled_in(self, name: str, change: dict[str, Any]) -> None:
-        self.model.set(**{name: change["new"]})
+        value = change["new"]
+        self.model.set(**{name: (value or None) if name == "network" else value})
 
     def _show(self) -> None:
         """Bring every part up to date; called from whichever thread changed something."""
@@ -202,6 +206,11 @@ def create_form(lab: Lab, name: str | None = None, *, image: str = "tiny") -> Cr
         >>> web = form.guest or form.create()
     """
     return CreateForm(CreateModel(lab, name, image=image))
+
+
+def _networks(model: CreateModel) -> list[tuple[str, str]]:
+    # ipywidgets shows an option whose value is None as an empty field: "" stands for it.
+    return [(label, name or "") for label, name in model.network_choices]
 
 
 def _field(kind: type[widgets.Widget], label: str, value: Any, **traits: Any) -> widgets.Widget:

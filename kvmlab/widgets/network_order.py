@@ -158,8 +158,10 @@ def _on_name(name: str, around: Surroundings, made: str | None) -> Note:
 def _on_cidr(order: NetworkOrder, around: Surroundings, made: str | None) -> Note:
     if not order.cidrs:
         return Note("no addresses: a switch, and nothing else.", "warning")
-    # What was made from this very form is in nobody's way.
-    theirs = [each for each in around.taken if each[1] != f"network {made!r}"]
+    # What was made from this very form is in nobody's way, nor is the bridge that came of it.
+    mine = f"network {made!r}" if order.name == made else ""
+    ours = {block for block, who in around.taken if who == mine}
+    theirs = [each for each in around.taken if each[0] not in ours]
     for cidr in order.cidrs:
         if error := _refusal(lambda cidr=cidr: check_free(parse_block(cidr), theirs)):  # type: ignore[misc]
             return error

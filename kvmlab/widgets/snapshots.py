@@ -15,13 +15,15 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 from kvmlab import plots
 from kvmlab.lab import Lab
 from kvmlab.snapshots.tree import Children, SnapshotNode
-from kvmlab.widgets.form import Form
+from kvmlab.widgets.form import Form, dark_arrows
 from kvmlab.widgets.snapshots_model import SnapshotsModel
 from kvmlab.widgets.snapshots_wish import THEN
 
 # JupyterLab's own colours, so that the form follows its theme; the fallbacks are for other
 # front ends. No meaning hangs on a colour alone.
-STYLE = """<style>
+STYLE = (
+    f"<style>{dark_arrows('.kvmlab-snapshots')}"
+    """
 .kvmlab-snapshots { max-width: 980px; color: var(--jp-ui-font-color1, #1f2933); }
 .kvmlab-snapshots .widget-label, .kvmlab-snapshots .widget-label-basic { color: inherit; }
 .kvmlab-snapshots .widget-html-content { line-height: 1.45; }
@@ -38,12 +40,14 @@ STYLE = """<style>
   font-family: var(--jp-code-font-family, monospace);
   font-size: var(--jp-code-font-size, 13px); line-height: 1.45; }
 </style>"""
+)
+# ipywidgets shows an option whose value is None as an empty field: "" stands for it.
 KINDS = [
-    ("the one that fits", None),
+    ("the one that fits", ""),
     ("internal: in the disk's own file", "internal"),
     ("external: in files beside it", "external"),
 ]
-MEMORY = [("if the guest runs", None), ("yes", True), ("no, disks alone", False)]
+MEMORY = [("if the guest runs", ""), ("yes", True), ("no, disks alone", False)]
 CHILDREN: list[tuple[str, Children]] = [
     ("stay", "keep"),
     ("are deleted, too", "remove"),
@@ -85,8 +89,8 @@ class SnapshotForm(Form):
         self.fields = {
             "name": _field(widgets.Text, "Name", value=wish.name, continuous_update=True),
             "description": _field(widgets.Text, "Description", value="", continuous_update=True),
-            "kind": _field(widgets.Dropdown, "Kind", options=KINDS, value=None),
-            "memory": _field(widgets.Dropdown, "With memory", options=MEMORY, value=None),
+            "kind": _field(widgets.Dropdown, "Kind", options=KINDS, value=""),
+            "memory": _field(widgets.Dropdown, "With memory", options=MEMORY, value=""),
             "quiesce": _field(widgets.Checkbox, "Quiesce", value=False),
         }
         for name, field in self.fields.items():
@@ -141,8 +145,11 @@ class SnapshotForm(Form):
     # ---- what is done with it
 
     def _filled_in(self, name: str, change: dict[str, Any]) -> None:
-        if getattr(self.model.wish, name) != change["new"]:
-            self.model.set(**{name: change["new"]})
+        value = change["new"]
+        if name in ("kind", "memory") and value == "":
+            value = None
+        if getattr(self.model.wish, name) != value:
+            self.model.set(**{name: value})
 
     def _choose(self, change: dict[str, Any]) -> None:
         if change["new"] and change["new"] != self.model.chosen:
@@ -159,7 +166,8 @@ class SnapshotForm(Form):
                 self._picture.value = picture._repr_mimebundle_()["text/html"]
                 self._drawn = model.nodes
             for name, field in self.fields.items():
-                field.value = getattr(model.wish, name)
+                value = getattr(model.wish, name)
+                field.value = "" if value is None else value
             self._chosen.options = model.names
             self._chosen.value = model.chosen or None
             self.buttons["take"].disabled = not model.can_take

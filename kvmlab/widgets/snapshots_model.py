@@ -158,18 +158,33 @@ class SnapshotsModel:
             children: what becomes of those that were taken after it.
         """
         name = self.chosen
-        also = {
-            "keep": "All others stay, and so does the guest as it is now.",
-            "remove": "So are all that were taken after it. The guest stays as it is now.",
-            "only": "",
+        below = f"all that were taken after {name}"
+        text, label, done = {
+            "keep": (
+                f"The way back to {name} is lost. "
+                "All others stay, and so does the guest as it is now.",
+                f"Delete {name}",
+                f"{name} is forgotten.",
+            ),
+            "remove": (
+                f"The way back to {name} is lost, and to {below}. The guest stays as it is now.",
+                f"Delete {name} and later ones",
+                f"{name} is forgotten, and {below}.",
+            ),
+            "only": (
+                f"The way back to {below} is lost. "
+                f"{name} itself stays, and so does the guest as it is now.",
+                f"Delete all after {name}",
+                f"{name} is kept; {below} are forgotten.",
+            ),
         }[children]
         self._ask(
             lambda: self._guest.snapshots[name],
             "delete",
             {} if children == "keep" else {"children": children},
-            f"The way back to {name} is lost. {also}",
-            f"Delete {name}",
-            f"{name} is forgotten.",
+            text,
+            label,
+            done,
         )
 
     def confirm(self) -> None:

@@ -55,6 +55,7 @@ def test_the_solution_solves_it(lab: Lab) -> None:
         CELLS["exercise"],  # untouched
         solution().replace("isolated_ports=True, ", ""),
         solution().replace('"10.9.0.59"', '"10.9.0.60"'),
+        solution().replace('"printer"', '"scanner"'),
         solution().replace("{", "{ 'other': '10.9.0.51', "),
         solution().replace('"quiet",', '"quiet", mode="isolated",'),
     ],

@@ -65,10 +65,17 @@ def test_the_solution_solves_it(crash: Guest, order: int) -> None:
         (solution()[0], "(['monday', 'wednesday'], 'wednesday')"),
         (solution()[1], "(['monday', 'tuesday', 'wednesday'], 'monday')"),
         ("pass", "(['monday', 'tuesday', 'wednesday'], 'wednesday')"),
+        ("for each in list(crash.snapshots): crash.snapshots[each].delete()", "([], None)"),
     ],
 )
 def test_what_is_wrong_is_told_with_what_was_seen(crash: Guest, answer: str, seen: str) -> None:
     assert f"Saw {seen}, expected (['monday', 'wednesday'], 'monday')." in checked(crash, answer)
+
+
+def test_a_wednesday_that_was_taken_later_is_another_one(crash: Guest) -> None:
+    again = 'crash.snapshots["monday"].revert(); crash.snapshots.create("wednesday")'
+    answer = "\n".join([CELLS["exercise"], again, solution()[1]])
+    assert "not the one that was to stay" in checked(crash, answer)
 
 
 def test_it_can_be_tried_again(crash: Guest) -> None:

@@ -267,6 +267,14 @@ class TestForm:
         form.model.on_change()
         assert form._python.value.count("kvmlab-changed") == 1
 
+    def test_no_network_is_a_choice_that_is_seen(self, make: Any) -> None:
+        form = create.CreateForm(make("web"))
+        form.fields["network"].label = "none"
+        assert form.model.order.network is None
+        assert form.fields["network"].label == "none"
+        form.fields["network"].label = "default"
+        assert form.model.order.network == "default"
+
     def test_commands_out_of_date_look_so(self, make: Any) -> None:
         form = create.CreateForm(make("web"))
         form.fields["name"].value = "my guest"

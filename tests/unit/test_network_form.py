@@ -65,14 +65,16 @@ class TestNotes:
         assert "ip link add" in judge(order, without)["bridge"].text
 
     def test_what_was_made_here_is_told(self) -> None:
+        block = parse_block("10.10.0.0/24")
+        ours = ((block, "network 'lan'"), (block, "this host's interface virbr1"))
         around = replace(
-            AROUND,
-            networks=frozenset({"default", "lan"}),
-            taken=(*AROUND.taken, (parse_block("10.10.0.0/24"), "network 'lan'")),
+            AROUND, networks=frozenset({"default", "lan"}), taken=(*AROUND.taken, *ours)
         )
         notes = judge(ORDER, around, "lan")
         assert notes["name"].kind == "done"
         assert notes["cidr"].kind == "hint"
+        another = judge(replace(ORDER, name="lan2"), around, "lan")
+        assert "network 'lan'" in another["cidr"].text
 
 
 @pytest.mark.parametrize(

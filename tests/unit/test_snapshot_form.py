@@ -147,15 +147,23 @@ class TestGoingBack:
         assert model.names == ["snapshot1"]
 
     @pytest.mark.parametrize(
-        ("children", "left"), [("keep", ["b", "c"]), ("remove", []), ("only", ["a"])]
+        ("children", "left", "lost"),
+        [
+            ("keep", ["b", "c"], "The way back to a is lost. All others stay"),
+            ("remove", [], "The way back to a is lost, and to all that were taken after a."),
+            ("only", ["a"], "The way back to all that were taken after a is lost. a itself stays"),
+        ],
     )
-    def test_deleting(self, model: SnapshotsModel, children: Any, left: list[str]) -> None:
+    def test_deleting(
+        self, model: SnapshotsModel, children: Any, left: list[str], lost: str
+    ) -> None:
         for name in ("a", "b", "c"):
             model.set(name=name)
             model.take()
         model.choose("a")
         model.ask_delete(children)
         assert model.asking is not None
+        assert model.asking.text.startswith(lost)
         model.confirm()
         assert model.names == left
 
@@ -199,9 +207,22 @@ class TestForm:
         form.fields["name"].value = "clean"
         form.fields["kind"].value = "external"
         assert form.model.wish == Wish("clean", kind="external")
+        form.fields["memory"].value = False
+        assert form.model.wish == Wish("clean", kind="external", memory=False)
+        form.fields["kind"].value = form.fields["memory"].value = ""
+        assert form.model.wish == Wish("clean")
         form.fields["name"].value = "not good"
         assert form.buttons["take"].disabled
         assert 'role="alert"' in form._status.value
+
+    def test_what_is_left_to_the_library_is_not_shown_as_an_empty_field(
+        self, form: snapshots.SnapshotForm
+    ) -> None:
+        said = ("the one that fits", "if the guest runs")
+        assert (form.fields["kind"].label, form.fields["memory"].label) == said
+        form.fields["kind"].index, form.fields["memory"].index = 2, 1
+        form.fields["kind"].index = form.fields["memory"].index = 0
+        assert (form.fields["kind"].label, form.fields["memory"].label) == said
 
     def test_buttons(self, form: snapshots.SnapshotForm) -> None:
         assert form.buttons["revert"].disabled
