@@ -14,12 +14,14 @@ import ipywidgets as widgets  # type: ignore[import-untyped]
 
 from kvmlab.lab import Lab
 from kvmlab.plots.chains import size_in_words
-from kvmlab.widgets.form import Form
+from kvmlab.widgets.form import Form, dark_arrows
 from kvmlab.widgets.storage_model import StorageModel
 
 # JupyterLab's own colours, so that the form follows its theme; the fallbacks are for other
 # front ends. No meaning hangs on a colour alone.
-STYLE = """<style>
+STYLE = (
+    f"<style>{dark_arrows('.kvmlab-storage')}"
+    """
 .kvmlab-storage { max-width: 980px; color: var(--jp-ui-font-color1, #1f2933); }
 .kvmlab-storage .widget-label, .kvmlab-storage .widget-label-basic { color: inherit; }
 .kvmlab-storage .widget-html-content { line-height: 1.45; }
@@ -37,6 +39,7 @@ STYLE = """<style>
   font-family: var(--jp-code-font-family, monospace);
   font-size: var(--jp-code-font-size, 13px); line-height: 1.45; }
 </style>"""
+)
 FORMATS = [("qcow2: thin, and can do more", "qcow2"), ("raw: plain and fast", "raw")]
 TERMS = {
     "Name": "The file name of the new volume: letters, digits, '-', '_' and '.'",
