@@ -7,6 +7,7 @@
     rooms         the mounts and the network namespace it lives in
     daemon        its libvirtd: settings, default network and pool, save and resume
     jupyter       JupyterLab as a service of the lab host
+    last_words    what its kernels begin with, so that no command's output is lost
     ports         ports of the machine outside, handed to processes inside
     client        the way in: start, join, run a command, leave
     commands      running a command for somebody

@@ -107,6 +107,14 @@ def configure(folders: Folders) -> None:
         place = folders.jupyter / "config" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(json.dumps(content))
+    prepare_kernels(folders.jupyter / "ipython")
+
+
+def prepare_kernels(ipython: Path) -> None:
+    """Have every kernel whose IPYTHONDIR that is begin with `kvmlab.labhost.last_words`."""
+    startup = ipython / "profile_default" / "startup"
+    startup.mkdir(parents=True, exist_ok=True)
+    (startup / "last_words.py").write_text('__import__("kvmlab.labhost.last_words")\n')
 
 
 def start(folders: Folders, listening: socket.socket) -> subprocess.Popen[bytes]:

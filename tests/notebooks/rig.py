@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from kvmlab.labhost.jupyter import prepare_kernels
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -39,6 +41,7 @@ def environment(folder: Path) -> dict[str, str]:
             "MPLCONFIGDIR",
         )
     }
+    prepare_kernels(Path(own["IPYTHONDIR"]))  # as in the lab host
     # Commands of the chapters (`!virsh`, `!python`) get a plain, English, unpaged terminal.
     plain = {"LC_ALL": "C.UTF-8", "COLUMNS": "100", "NO_COLOR": "1", "PAGER": "cat"}
     beside = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
