@@ -18,10 +18,10 @@ from rich.markup import escape
 
 from benchmarks.pairs import Comparison
 from benchmarks.questions import BY_NAME, Place, Question, read, write
-from benchmarks.scratch import scratch_lab
 from benchmarks.table import save, table
 from kvmlab.errors import KvmlabError, LabHostError
 from kvmlab.labhost import client, commands
+from kvmlab.labhost.scratch import scratch_lab
 
 out = Console()
 err = Console(stderr=True)
@@ -56,7 +56,7 @@ def _ask(questions: list[Question], pairs: int | None) -> int:
     failed = False
     with ExitStack() as stack:
         if commands.wanted():
-            stack.enter_context(scratch_lab())
+            stack.enter_context(scratch_lab("bench"))
         for question in questions:
             if reason := _why_not(question.place):
                 absent[question.name] = reason

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kvmlab.errors import KvmlabError
-from kvmlab.labhost import acceleration, client, commands, desk, requirements
+from kvmlab.labhost import acceleration, client, commands, desk, requirements, scratch
 from kvmlab.labhost.folders import Folders
 
 app = typer.Typer(
@@ -60,7 +60,10 @@ def up(port: Port = None, no_browser: NoBrowser = False, yes: Yes = False) -> No
 
 @app.command("test", context_settings=PASS_ON)
 def run_tests(arguments: Rest = None, yes: Yes = False) -> None:
-    """Run the test suite in the lab host: ./lab test -- [pytest arguments]."""
+    """Run the test suite in a lab host of its own: ./lab test -- [pytest arguments].
+
+    Your own guests and networks are not in it.
+    """
     given = arguments or []
     paths = [each for each in given if Path(each.partition("::")[0]).exists()]
     _prepare(every_image=not paths)
@@ -74,10 +77,11 @@ def run_tests(arguments: Rest = None, yes: Yes = False) -> None:
     pytest = [sys.executable, "-m", "pytest", *options]
     os.chdir(Path(__file__).parents[1])
     statuses = []
-    if inside:
-        statuses.append(_run("test", [*pytest, *inside]))
-    if outside and commands.wanted():
-        statuses.append(commands.Here().run([*pytest, *outside]))
+    with scratch.scratch_lab("test") if commands.wanted() else nullcontext():
+        if inside:
+            statuses.append(_run("test", [*pytest, *inside]))
+        if outside and commands.wanted():
+            statuses.append(commands.Here().run([*pytest, *outside]))
     # pytest's 5 is "no test was selected", which one of two runs may well say.
     said = {each for each in statuses if each != 5} or {5}
     raise typer.Exit(max(said))
@@ -162,12 +166,8 @@ def reset(
         return
     if not yes:
         typer.confirm(f"Delete all guests and disks of the lab at {folders.root}?", abort=True)
-    client.shut_down()
-    kept = set() if images else {"images", "ssh", "acceleration.json"}
-    doomed = [str(each) for each in folders.root.iterdir() if each.name not in kept]
-    # Some files belong to users that exist in the lab host's user namespace only.
-    into = ["unshare", "--user", "--map-root-user", "--map-auto"] if os.geteuid() else []
-    subprocess.run([*into, "rm", "-rf", "--", *doomed], check=True)
+    kept = {"images", "ssh", "acceleration.json"}
+    scratch.wipe(folders.root, frozenset() if images else frozenset(kept))
     out.print("the lab is as new")
 
 

@@ -12,6 +12,7 @@
     client        the way in: start, join, run a command, leave
     commands      running a command for somebody
     desk          a learner's stay: JupyterLab from start to Ctrl-C
+    scratch       a lab for tests and benchmarks, which leaves the learner's alone
     wire          the messages between client and supervisor
 
 Nothing in here knows guests, networks or storage as the library does: the lab

@@ -170,6 +170,41 @@ def test_reset_asks_and_removes(person: Person) -> None:
     assert not (person.lab_home / "host").exists()
 
 
+TRIAL = """
+from kvmlab.home import home
+from kvmlab.labhost import client
+from kvmlab.labhost.scratch import scratch_lab
+with scratch_lab("trial"), client.enter("trial") as seat:
+    print(home().name, (home() / "images").is_dir(), flush=True)
+    seat.run(["virsh", "net-list", "--all", "--name"])
+    seat.run(["virsh", "net-destroy", "default"])
+    seat.leave()
+print(home().name)
+"""
+
+
+def test_a_lab_for_tests_leaves_the_learners_alone(furnished: Person) -> None:
+    """Tests and benchmarks see nothing of the learner's own, and leave nothing behind."""
+    mine = "<network><name>mine</name></network>"
+    furnished.run("exec", "--", "virsh", "net-define", "/dev/stdin", input=mine, stdin=None)
+    before = sorted(each.name for each in furnished.lab_home.iterdir())
+    python = furnished.checkout / ".venv/bin/python"
+    done = subprocess.run(
+        [*furnished.become, str(python), "-c", TRIAL],
+        env=furnished.environment(),
+        cwd=furnished.checkout,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.split()[:3] == ["trial", "True", "default"], done
+    assert done.stdout.split()[-1] == furnished.lab_home.name
+    assert sorted({each.name for each in furnished.lab_home.iterdir()} - {"trial.lock"}) == before
+    networks = furnished.run("exec", "--", "virsh", "net-list", "--name", "--all").stdout.split()
+    assert networks == ["default", "mine"]
+
+
 def test_a_very_long_home_works(person: Person) -> None:
     """A Unix socket's address has room for 107 bytes; a home folder may be longer."""
     deep = person.lab_home / ("d" * 80) / ("e" * 80)
