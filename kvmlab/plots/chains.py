@@ -33,6 +33,7 @@ _EDGE, _GAP_X, _GAP_Y = 24.0, 46.0, 16.0
 _HEIGHT, _WIDEST, _NARROWEST, _PAGE = 84.0, 232.0, 168.0, 980.0
 _NAME = 10.0  # points
 _MOST = 6  # files, or guests, on one and the same; more are only counted
+_DEEPEST = 4  # boxes side by side; of a longer chain, what is in its middle is only counted
 
 
 @dataclass
@@ -63,7 +64,8 @@ def backing_chain(links: Iterable[Link]) -> Picture:
     """Draw which file is an overlay on which, and which guests have them as disks.
 
     Bases stand at the left, and overlays point to what they are on. The bar in a box tells
-    how much of its capacity a file takes on the host.
+    how much of its capacity a file takes on the host. Of a long chain the two ends are drawn,
+    and what is between them is counted; the alternative text names every file.
 
     Args:
         links: any number of files: `Disk.chain`, `Volume.chain` or
@@ -79,8 +81,9 @@ def backing_chain(links: Iterable[Link]) -> Picture:
     fits = (_PAGE - 2 * _EDGE - (columns - 1) * _GAP_X) / columns
     width = min(max(fits, _NARROWEST), _WIDEST)
     rows = max(sum(root.rows for root in roots), 1)
+    content = columns * width + (columns - 1) * _GAP_X
     picture = Picture(
-        max(2 * _EDGE + columns * width + (columns - 1) * _GAP_X, 420),
+        max(2 * _EDGE + content, 420),
         2 * _EDGE + rows * (_HEIGHT + _GAP_Y) - _GAP_Y,
         alt=_in_words(links),
     )
@@ -88,8 +91,9 @@ def backing_chain(links: Iterable[Link]) -> Picture:
         middle = picture.get_figwidth() * PER_INCH / 2, picture.get_figheight() * PER_INCH / 2 - 4
         words(picture.board, *middle, "no volume is an overlay, or a guest's disk", color=MUTED)
     top = picture.get_figheight() * PER_INCH - _EDGE
+    left = (picture.get_figwidth() * PER_INCH - content) / 2
     for root in roots:
-        _place(root, _EDGE, top, width)
+        _place(root, left, top, width)
         _draw(picture, root, width)
         top -= root.rows * (_HEIGHT + _GAP_Y)
     return picture
@@ -130,7 +134,27 @@ def _forest(links: Sequence[Link]) -> list[_Node]:
     for node in [*nodes.values(), *bases.values()]:
         if (more := len(node.above) - _MOST) > 1:
             node.above[_MOST:] = [_Node(f"and {more} more", SYSTEM, dashed=True)]
+    for base in bases.values():
+        _fold(base, base.depth - _DEEPEST)
     return list(bases.values())
+
+
+def _fold(node: _Node, spare: int) -> None:
+    """Put one box in place of files that stand one on the other, until there is room."""
+    run: list[_Node] = []
+    last = node
+    while len(last.above) == 1 and last.above[0].above:
+        last = last.above[0]
+        run.append(last)
+    # The file on top of them, which the guest writes to, stays.
+    count = min(spare + 1, len(run) - 1)
+    if count > 1:
+        between = _Node(f"{count} files", SYSTEM, "in between", dashed=True)
+        between.above = [run[count]]
+        node.above = [between]
+        spare -= count - 1
+    for above in last.above:
+        _fold(above, spare)
 
 
 def _file(link: Link) -> _Node:
@@ -172,18 +196,13 @@ def _draw(picture: Picture, node: _Node, width: float) -> None:
             color=MUTED,
         )
     if node.full is not None:
-        left, length = node.x + 12, width - 24
+        corner, length = (node.x + 12, bottom + 8), width - 24
         _, border = node.role
-        board.add_patch(
-            Rectangle(
-                (left, bottom + 8), length, 6, facecolor="white", edgecolor=border, linewidth=0.8
-            )
-        )
-        board.add_patch(
-            Rectangle(
-                (left, bottom + 8), max(length * node.full, 1.5), 6, facecolor=border, linewidth=0
-            )
-        )
+        frame = Rectangle(corner, length, 6, facecolor="white", edgecolor=border, linewidth=0.8)
+        board.add_patch(frame)
+        # However little it is, it is seen; nothing is nothing.
+        full = max(length * node.full, 1.5) if node.full else 0
+        board.add_patch(Rectangle(corner, full, 6, facecolor=border, linewidth=0))
     for above in node.above:
         start = above.x - 3, above.y + _HEIGHT / 2
         end = node.x + width + 3, node.y + _HEIGHT / 2

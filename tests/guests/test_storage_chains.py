@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import libvirt
 import pytest
@@ -40,6 +41,24 @@ def sums(guest: Guest) -> str:
     return guest.run(read, check=True).stdout
 
 
+class Told:
+    """What a job tells of its progress."""
+
+    def __init__(self) -> None:
+        self.steps: set[str] = set()
+        self.parts: list[float] = []
+
+    def __call__(self, step: str, part: float) -> None:
+        self.steps.add(step.split()[0])
+        self.parts.append(part)
+
+    def check(self, verb: str) -> None:
+        """It names what is done, never goes back, and ends with all of it."""
+        assert self.steps == {verb}
+        assert self.parts == sorted(self.parts)
+        assert self.parts[-1] == 1
+
+
 class TestRunning:
     @pytest.fixture(scope="class")
     @staticmethod
@@ -67,21 +86,18 @@ class TestRunning:
 
     def test_an_overlay_in_the_middle_is_committed(self, db: Guest) -> None:
         before, disk = sums(db), db.disks["vda"]
-        done: list[float] = []
-        chain = disk.commit(
-            top=f"{PREFIX}over2",
-            base=f"{PREFIX}over1",
-            delete=True,
-            progress=lambda _, part: done.append(part),
-        )
+        told = Told()
+        chain = disk.commit(top=f"{PREFIX}over2", base=f"{PREFIX}over1", delete=True, progress=told)
         assert names(chain)[:3] == ["over3", "over1", "db.qcow2"]
-        assert done[-1] == 1
+        told.check("commit")
         assert f"{PREFIX}over2" not in disk.volume().pool.volumes
         assert sums(db) == before
 
     def test_the_one_that_is_written_to_is_committed_too(self, db: Guest) -> None:
         before, disk = sums(db), db.disks["vda"]
-        assert names(disk.commit())[:2] == ["over1", "db.qcow2"]
+        told = Told()
+        assert names(disk.commit(progress=told))[:2] == ["over1", "db.qcow2"]
+        told.check("commit")
         assert sums(db) == before
         write(db, "data4")
         # The file that was committed is of no more use, and in the way.
@@ -105,7 +121,9 @@ class TestRunning:
         with pytest.raises(errors.TimedOut):
             disk.copy("late.qcow2", pool=data, timeout_s=0.001)
         assert "late.qcow2" not in data.volumes
-        copy = disk.copy("copy.qcow2", pool=data)
+        told = Told()
+        copy = disk.copy("copy.qcow2", pool=data, progress=told)
+        told.check("copy")
         assert names(copy.chain()) == ["copy.qcow2"]
         assert disk.path != copy.path
         with pytest.raises(errors.VolumeAlreadyExists):
@@ -117,7 +135,9 @@ class TestRunning:
         add_overlay(db, "over5")
         image = disk.chain()[-1].name
         assert names(disk.pull(base=image)) == ["over5", image]
-        assert names(disk.flatten()) == ["over5"]
+        told = Told()
+        assert names(disk.flatten(progress=told)) == ["over5"]
+        told.check("pull")
         with pytest.raises(errors.InvalidArgument, match="nothing to pull"):
             disk.flatten()
         assert sums(db) == before
@@ -153,8 +173,38 @@ class TestOff:
         assert disk.path == base.path
         overlay = data.volumes.create(f"{PREFIX}over.qcow2", backing=base)
         disk._write_to(overlay.path, "qcow2")
-        assert names(disk.pull()) == ["over.qcow2"]
-        disk.copy(f"{PREFIX}moved.qcow2", pivot=True)
+        told = Told()
+        assert names(disk.pull(progress=told)) == ["over.qcow2"]
+        told.check("pull")
+        told = Told()
+        disk.copy(f"{PREFIX}moved.qcow2", pivot=True, progress=told)
+        told.check("clone")
         assert names(disk.chain()) == ["moved.qcow2"]
         guest.delete()
         assert not [name for name in data.volumes if "moved" in name or "off" in name]
+
+    def test_a_file_that_is_gone_from_below_is_named_and_nothing_is_changed(
+        self, data: Pool, make: Make
+    ) -> None:
+        guest = make("gap", disk_gib=0.0625, networks=[], pool=data.name)
+        disk, base = guest.disks["vda"], guest.disks["vda"].volume()
+        overlay = data.volumes.create(f"{PREFIX}over.qcow2", backing=base)
+        disk._write_to(overlay.path, "qcow2")
+        before = Path(overlay.path).read_bytes()
+        file = Path(base.path)
+        away = file.rename(f"{file}.away")
+        for work in (
+            disk.chain,
+            disk.commit,
+            disk.pull,
+            disk.flatten,
+            lambda: disk.copy(f"{PREFIX}copy.qcow2", pivot=True),
+        ):
+            with pytest.raises(errors.BackingMissing, match=rf"overlay on .*{PREFIX}gap\.qcow2"):
+                work()
+        assert disk.path == overlay.path
+        assert Path(overlay.path).read_bytes() == before
+        data.refresh()
+        assert f"{PREFIX}copy.qcow2" not in data.volumes
+        away.rename(file)
+        assert names(disk.commit(delete=True)) == ["gap.qcow2"]

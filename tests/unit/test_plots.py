@@ -7,6 +7,7 @@ import itertools
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from IPython.core.formatters import DisplayFormatter
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Rectangle
 from matplotlib.transforms import Bbox
 from PIL import Image
 
@@ -24,6 +25,7 @@ from kvmlab import Lab, SnapshotNode, plots
 from kvmlab.networks.topology import Cable, Station, Switch, Topology
 from kvmlab.plots import drawing, networkmap, statechart
 from kvmlab.plots import snapshots as snapshot_chart
+from kvmlab.storage.chains import Link
 
 TRANSITIONS = [
     ("no guest", "define", "shut off"),
@@ -119,6 +121,36 @@ SNAPSHOTS = {
     ],
     "two roots": [node("old", node("older")), node("new", is_current=True, kind="external")],
 }
+GIB, MIB = 2**30, 2**20
+IMAGE = Link("/pool/kvmlab-tiny-3fa9c2d17b60.qcow2", "qcow2", 2 * GIB, 60 * MIB)
+
+
+def overlay(name: str, backing: str, *users: str) -> Link:
+    return Link(f"/pool/{name}", "qcow2", 2 * GIB, 3 * MIB, backing, users)
+
+
+CHAINS = {
+    "no chains": [],
+    "a file alone": [Link("/pool/data.img", "raw", 0, 0)],
+    "a guest's disk": [Link("/pool/data.img", "raw", GIB, 200704, None, ("web (vdb)",))],
+    "a chain": [overlay("clean", "/pool/web", "web (vda)"), overlay("web", IMAGE.path), IMAGE],
+    "a forest of chains": [
+        IMAGE,
+        *(overlay(f"g{n}.qcow2", IMAGE.path, f"g{n} (vda)") for n in range(3)),
+        overlay("x.qcow2", "/gone/lost.qcow2"),
+        Link("/pool/shared.img", "raw", GIB, GIB, None, ("ann (vdb)", "bob (vdb)")),
+    ],
+    "a wide chain": [IMAGE, *(overlay(f"g{n}", IMAGE.path, f"g{n} (vda)") for n in range(20))],
+    "a deep chain": [
+        IMAGE,
+        overlay("o0", IMAGE.path),
+        *(overlay(f"o{n}", f"/pool/o{n - 1}", *["deep (vda)"] * (n == 9)) for n in range(1, 10)),
+    ],
+    "long names in a chain": [
+        Link(f"/pool/{LONG}", "qcow2", 1023 * GIB, 1001 * MIB),
+        overlay(f"2{LONG}", f"/pool/{LONG}", f"{LONG} (vda)", f"{'W' * 63} (vdb)"),
+    ],
+}
 PICTURES = {
     "network_map": lambda: plots.network_map(HOUSE),
     "a crowded network_map": lambda: plots.network_map(CROWD),
@@ -129,6 +161,7 @@ PICTURES = {
     "one state": lambda: plots.guest_states([("running", "reboot", "running")]),
     "no states": lambda: plots.guest_states([]),
     **{name: partial(plots.snapshot_tree, nodes) for name, nodes in SNAPSHOTS.items()},
+    **{name: partial(plots.backing_chain, links) for name, links in CHAINS.items()},
 }
 
 
@@ -356,3 +389,50 @@ class TestSnapshotTree:
 
     def test_nothing_yet(self) -> None:
         assert plots.snapshot_tree([]).alt == "A tree of no snapshots. You are here: at the start."
+
+
+class TestBackingChain:
+    def test_everything_is_said_in_words(self) -> None:
+        assert plots.backing_chain(CHAINS["a chain"]).alt == (
+            "Backing chains: clean (qcow2, takes 3 MiB of 2 GiB), an overlay on web, a disk of "
+            "web (vda); web (qcow2, takes 3 MiB of 2 GiB), an overlay on "
+            "kvmlab-tiny-3fa9c2d17b60.qcow2; kvmlab-tiny-3fa9c2d17b60.qcow2 (qcow2, takes 60 MiB "
+            "of 2 GiB)."
+        )
+        assert "no volume" in plots.backing_chain([]).alt
+
+    def test_a_base_that_is_gone_is_shown_as_gone(self) -> None:
+        written = " ".join(texts(plots.backing_chain(CHAINS["a forest of chains"])))
+        assert "lost.qcow2" in written
+        assert "or gone" in written
+
+    def test_of_a_deep_chain_both_ends_are_drawn_and_it_fits_the_page(self) -> None:
+        picture = plots.backing_chain(CHAINS["a deep chain"])
+        written = [text.partition(": ")[2] for text in texts(picture)]
+        assert {"o0", "o8"} & set(written) == set()
+        assert {"9 files", "o9", "deep (vda)"} < set(written)
+        assert picture.get_figwidth() * drawing.PER_INCH < 981
+        assert all(f"o{number} " in picture.alt for number in range(10))
+
+    @pytest.mark.parametrize("users", [(), ("web (vda)",)])
+    @pytest.mark.parametrize("length", range(1, 8))
+    def test_a_chain_is_never_wider_than_the_page(self, length: int, users: tuple[str]) -> None:
+        links = [IMAGE, *(overlay(f"o{n}", f"/pool/o{n - 1}") for n in range(length))]
+        links[1] = overlay("o0", IMAGE.path)
+        links[-1] = replace(links[-1], users=users)
+        picture = plots.backing_chain(links)
+        assert picture.get_figwidth() * drawing.PER_INCH < 981
+        written = " ".join(texts(picture))
+        assert f"o{length - 1}" in written
+        assert written.count("files") == (length + len(users) > 3)
+
+    def test_a_bar_is_as_long_as_the_file_is_full(self) -> None:
+        def bars(taken: int) -> list[float]:
+            board = plots.backing_chain([Link("/pool/a", "raw", 1000, taken)]).board
+            return [p.get_width() for p in board.patches if isinstance(p, Rectangle)]
+
+        frame, empty = bars(0)
+        assert empty == 0
+        assert bars(500) == [frame, frame / 2]
+        assert bars(2000) == [frame, frame]
+        assert 0 < bars(1)[1] < frame / 100
