@@ -2,8 +2,8 @@
 
 It has what the library's guest has, in kind: the same image under an overlay of its
 own, as much memory, as many CPUs, and a network card, serial port, agent port, VNC,
-balloon and random number generator. What libvirt adds for its own purposes, such as
-seven PCIe ports to plug things into, it has not: that belongs to the price.
+balloon and random number generator. What the library asks for besides, such as fourteen
+PCIe ports to plug things into (virt-install's number), it has not: that is in the price.
 """
 
 from __future__ import annotations
