@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made import PREFIX, Make
 
 import kvmlab
 from kvmlab import Guest, Lab, Pool, errors
-from kvmlab.waiting import attempts
-
-# Whatever tests make bears it, so that runs side by side leave each other alone.
-PREFIX = f"t{os.getpid()}-"
-
-Make = Callable[..., Guest]
 
 
 @pytest.fixture(scope="session")
@@ -93,11 +87,3 @@ def data(lab: Lab) -> Iterator[Pool]:
                 disk.detach()
     pool.delete(contents=True)
     assert pool.name not in lab.pools
-
-
-def await_device(guest: Guest, name: str) -> None:
-    """Wait until the guest has found what was plugged in: that QEMU has it is told before."""
-    for _ in attempts(10):
-        if guest.run(f"test -b /dev/{name}").exit_status == 0:
-            return
-    raise AssertionError(f"{guest.name} does not see /dev/{name}")

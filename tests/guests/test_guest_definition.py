@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import PREFIX, Make
+from made import PREFIX, Make
 
 from kvmlab import Guest, Lab, errors
 from kvmlab.host import domain_type, has_uefi

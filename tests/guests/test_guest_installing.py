@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import PREFIX, Make
+from made import PREFIX, Make
 from test_guest_systems import PATIENCE_S, ask, login, started
 from test_guest_virsh import TWIN, alike, for_twin, shell
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import libvirt
 import pytest
-from conftest import PREFIX, Make
+from made import PREFIX, Make
 
 from kvmlab import Guest, Lab, Snapshot, errors
 

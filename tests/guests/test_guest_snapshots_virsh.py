@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from conftest import Make
+from made import Make
 from test_guest_virsh import ONE, TWIN, alike, for_twin, shell
 
 from kvmlab import Guest, Lab, errors

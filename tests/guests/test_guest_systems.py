@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import PREFIX, Make
+from made import PREFIX, Make
 
 from kvmlab import CloudInit, Console, Guest, Lab, errors
 from kvmlab.host import domain_type, has_uefi

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import PREFIX, Make
+from made import PREFIX, Make
 
 from kvmlab import Guest, Lab
 from kvmlab.specs import GuestSpec

@@ -6,7 +6,7 @@ import socket
 import urllib.request
 
 import pytest
-from conftest import PREFIX, Make
+from made import PREFIX, Make
 
 from kvmlab import Guest, Lab, errors
 from kvmlab.waiting import attempts

@@ -14,7 +14,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
-from conftest import PREFIX
+from made import PREFIX
 
 from kvmlab import Bandwidth, Guest, Interface, Lab, Network, errors, plots
 from kvmlab.networks.capture import capture

@@ -10,7 +10,7 @@ from typing import Any
 
 import libvirt
 import pytest
-from conftest import PREFIX, Make
+from made import PREFIX, Make
 
 from kvmlab import Guest, Lab, errors
 from kvmlab.specs import GuestSpec

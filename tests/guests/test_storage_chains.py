@@ -8,7 +8,7 @@ from pathlib import Path
 
 import libvirt
 import pytest
-from conftest import PREFIX, Make
+from made import PREFIX, Make
 
 from kvmlab import Guest, Lab, Pool, errors
 from kvmlab.storage.chains import Link, every_link

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Make, await_device
+from made import Make, await_device
 
 from kvmlab import Disk, Guest, Pool, Throttle, Volume, errors
 from kvmlab.waiting import attempts

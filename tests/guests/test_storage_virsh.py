@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PREFIX, Make
+from made import PREFIX, Make
 
 from kvmlab import Guest, Lab, Pool, Throttle
 from kvmlab.specs import Disk, GuestSpec

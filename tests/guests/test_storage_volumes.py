@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PREFIX, Make, await_device
+from made import PREFIX, Make, await_device
 
 from kvmlab import Guest, Lab, Pool, errors
 
