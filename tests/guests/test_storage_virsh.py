@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -135,7 +136,10 @@ def answered(command: str, answer: str) -> None:
     child, terminal = pty.fork()
     if child == 0:
         os.execvp("bash", ["bash", "-c", command])
-    os.read(terminal, 1024)
+    # Asked is not yet listening: what is typed before it hides the answer is thrown away.
+    for _ in attempts(PATIENCE_S):
+        if not termios.tcgetattr(terminal)[3] & termios.ECHO:
+            break
     os.write(terminal, f"{answer}\n".encode())
     try:
         while os.read(terminal, 1024):

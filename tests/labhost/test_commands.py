@@ -176,8 +176,8 @@ from kvmlab.labhost import client
 from kvmlab.labhost.scratch import scratch_lab
 with scratch_lab("trial"), client.enter("trial") as seat:
     print(home().name, (home() / "images").is_dir(), flush=True)
-    seat.run(["virsh", "net-list", "--all", "--name"])
-    seat.run(["virsh", "net-destroy", "default"])
+    seat.run(["virsh", "pool-list", "--all", "--name"])
+    seat.run(["virsh", "pool-destroy", "default"])
     seat.leave()
 print(home().name)
 """
@@ -185,8 +185,7 @@ print(home().name)
 
 def test_a_lab_for_tests_leaves_the_learners_alone(furnished: Person) -> None:
     """Tests and benchmarks see nothing of the learner's own, and leave nothing behind."""
-    mine = "<network><name>mine</name></network>"
-    furnished.run("exec", "--", "virsh", "net-define", "/dev/stdin", input=mine, stdin=None)
+    furnished.run("exec", "--", "virsh", "pool-define-as", "mine", "dir", "--target", "/mine")
     before = sorted(each.name for each in furnished.lab_home.iterdir())
     python = furnished.checkout / ".venv/bin/python"
     done = subprocess.run(
@@ -201,8 +200,8 @@ def test_a_lab_for_tests_leaves_the_learners_alone(furnished: Person) -> None:
     assert done.stdout.split()[:3] == ["trial", "True", "default"], done
     assert done.stdout.split()[-1] == furnished.lab_home.name
     assert sorted({each.name for each in furnished.lab_home.iterdir()} - {"trial.lock"}) == before
-    networks = furnished.run("exec", "--", "virsh", "net-list", "--name", "--all").stdout.split()
-    assert networks == ["default", "mine"]
+    pools = furnished.run("exec", "--", "virsh", "pool-list", "--name", "--all").stdout.split()
+    assert pools == ["default", "mine"]
 
 
 def test_a_very_long_home_works(person: Person) -> None:
