@@ -231,6 +231,7 @@ class TestThrottling:
         assert disk.throttle == Throttle()
         disk.throttle = Throttle(read_bytes_sec=MIB)
         assert disk.throttle == Throttle(read_bytes_sec=MIB)
+        await_device(web, "vdb")
         start_s = time.monotonic()
         web.run("dd if=/dev/vdb of=/dev/null bs=64k count=32 iflag=direct", check=True)
         # 2 MiB at 1 MiB a second, the first tenth of a second's worth for nothing.
