@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from kvmlab.errors import KvmlabError
+from kvmlab.errors import InstallationFailed, KvmlabError
 from kvmlab.gallery import Images
 from kvmlab.guests.guest import Guest
 from kvmlab.lab import Lab
@@ -167,12 +167,17 @@ class InstallModel:
                     answers.name, **answers.arguments, progress=self._progress
                 )
                 try:
+                    self._progress("starting the CD's kernel", 0.0)
                     guest.install(answers.kernel_args, progress=self._step)
                     guest.start()
                 except BaseException:
                     guest.delete()
                     raise
                 self.guest = guest
+            except InstallationFailed as error:
+                # What the error advises is to look at the guest, which is gone.
+                self.problem = f"{error.happened}: {error.seen}. The guest is removed again."
+                raise
             except KvmlabError as error:
                 self.problem = str(error)
                 raise
@@ -200,7 +205,7 @@ class InstallModel:
             made = self.guest.name if self.guest else None
             said = judge(order, look(self._lab), self._built.get(answers.iso), made)
             self.notes = {
-                "name": said["name"],
+                "name": said["name"] if said["name"].kind != "hint" else Note(""),
                 "iso": Note("The CD in the guest's drive. Its kernel must be known to kvmlab."),
                 "memory_mib": said["memory_mib"],
                 "disk_gib": said["disk_gib"],
@@ -214,7 +219,7 @@ class InstallModel:
             self.problem = self.problem or str(error)
 
     def _step(self, text: str, fraction: float) -> None:
-        if not self.steps or self.steps[-1] != text:
+        if fraction < 1 and self.steps[-1:] != [text]:  # at the end, it is no step any more
             self.steps.append(text)
         self._progress(text, fraction)
 
@@ -231,4 +236,6 @@ class InstallModel:
 def _on(value: str, rule: re.Pattern[str], what: str) -> Note:
     if rule.fullmatch(value):
         return Note("")
+    if not value:
+        return Note(f"it is not filled in yet; it takes {what}.", "error")
     return Note(f"it takes {what}.", "error")

@@ -88,6 +88,7 @@ class StorageForm(Form):
         self.size = _field(
             widgets.BoundedFloatText, "New size (GiB)", value=1, min=0.01, max=2**20, step=0.25
         )
+        self.size.observe(lambda _: model.cancel(), names="value")
         self.buttons = {
             "plug": _button("Make and plug in", "plus", "primary", model.plug),
             "grow": _button("Grow…", "expand", "", lambda: model.ask_grow(self.size.value)),

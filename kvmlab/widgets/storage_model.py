@@ -13,7 +13,7 @@ from kvmlab.lab import Lab
 from kvmlab.limits import bytes_of_gib
 from kvmlab.storage.disk import Disk
 from kvmlab.widgets.snapshots_wish import Message, Question, in_a_thread, spelt
-from kvmlab.widgets.storage_order import DiskOrder, DiskRow, row_of
+from kvmlab.widgets.storage_order import DiskOrder, DiskRow, in_gib, row_of
 
 
 class StorageModel:
@@ -59,7 +59,8 @@ class StorageModel:
         self.on_change: Callable[[], None] = lambda: None
         self.rows: tuple[DiskRow, ...] = ()
         self.order = DiskOrder("")
-        self.chosen = self.problem = self.virsh = self.doing = ""
+        self.chosen = self.problem = self.virsh = self.doing = self._suggested = ""
+        self._taken: set[str] = set()
         self.asking: Question | None = None
         self.message: Message | None = None
         self._look()
@@ -103,7 +104,11 @@ class StorageModel:
             >>> model.set(name="data.img", format="raw")
         """
         with self._lock:
+            suggested = self.order.name == self._suggested
             self.order = replace(self.order, **filled_in)
+            if suggested and "name" not in filled_in:
+                self._suggest()
+            self.message = None  # it was on what was filled in before
             self._judge()
         self.on_change()
 
@@ -114,7 +119,7 @@ class StorageModel:
             >>> model.choose("vdb")
         """
         with self._lock:
-            self.chosen, self.asking = target, None
+            self.chosen, self.asking, self.message = target, None, None
         self.on_change()
 
     def look_again(self) -> None:
@@ -152,7 +157,7 @@ class StorageModel:
             now = disk.info().capacity_bytes
             if size <= now:
                 raise InvalidArgument(
-                    f"disk {self.chosen} has {now / 2**30:g} GiB already",
+                    f"disk {self.chosen} has {in_gib(now)} GiB already",
                     seen=size_gib,
                     next_step="Give more than that",
                 )
@@ -162,7 +167,7 @@ class StorageModel:
             return
         self._ask(
             Question(
-                f"{self.chosen} grows from {now / 2**30:g} to {size_gib:g} GiB. It can't be made "
+                f"{self.chosen} grows from {in_gib(now)} to {size_gib:g} GiB. It can't be made "
                 "smaller as easily. The file system on it stays as it is until it is grown, too.",
                 f"Grow {self.chosen}",
                 f"{self._object}.resize({size_gib:g})",
@@ -205,9 +210,9 @@ class StorageModel:
             self.on_change()
 
     def cancel(self) -> None:
-        """Leave it."""
+        """Leave it: what was asked, and what was said last."""
         with self._lock:
-            self.asking = None
+            self.asking = self.message = None
         self.on_change()
 
     # ---- how it is done
@@ -271,10 +276,17 @@ class StorageModel:
                 self.message, taken = Message(str(error), failed=True), set()
         if self.chosen not in self.targets:
             self.chosen = self.targets[-1] if self.rows else ""
+        self._taken = taken
         if not self.order.name:
-            names = (f"{self.guest}-disk{number}.qcow2" for number in count(1))
-            self.order = replace(self.order, name=next(each for each in names if each not in taken))
+            self._suggest()
         self._judge()
+
+    def _suggest(self) -> None:
+        """Fill in a name that is free, and fits the format."""
+        ending = "qcow2" if self.order.format == "qcow2" else "img"
+        names = (f"{self.guest}-disk{number}.{ending}" for number in count(1))
+        self._suggested = next(each for each in names if each not in self._taken)
+        self.order = replace(self.order, name=self._suggested)
 
     def _judge(self) -> None:
         with self._lab.virsh_log.action():

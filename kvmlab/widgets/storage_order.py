@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from kvmlab import specs
+from kvmlab.errors import VolumeNotFound
 from kvmlab.limits import bytes_of_gib
 from kvmlab.specs import VolumeSpec
 from kvmlab.storage.plugging import affected, command_to_attach, free_target
@@ -108,4 +109,19 @@ def row_of(disk: Disk) -> DiskRow:
     """
     info = disk.info()
     name = PurePosixPath(disk.path or "").name
-    return DiskRow(disk.target, name, info.capacity_bytes, info.allocation_bytes)
+    try:
+        # Of a raw disk, QEMU knows only how far it was written to, not where the holes are.
+        taken = disk.volume().allocation_bytes
+    except VolumeNotFound:
+        taken = info.allocation_bytes
+    return DiskRow(disk.target, name, info.capacity_bytes, taken)
+
+
+def in_gib(size_bytes: int) -> str:
+    """Spell a size that may have been rounded up to whole sectors.
+
+    Example:
+        >>> in_gib(107376640)
+        '0.1'
+    """
+    return f"{round(size_bytes / 2**30, 4):g}"

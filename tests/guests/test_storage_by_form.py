@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from made import await_device
+
 from kvmlab import Guest, Lab, Pool
 from kvmlab.widgets.storage_model import StorageModel
 
@@ -33,3 +35,14 @@ def test_a_disk_is_made_plugged_in_grown_and_unplugged(lab: Lab, web: Guest, dat
     assert virsh in str(action.commands)
     assert list(web.disks) == ["vda"]
     assert name in data.volumes
+
+
+def test_a_raw_disk_takes_no_room_where_it_has_holes(lab: Lab, web: Guest, data: Pool) -> None:
+    volume = data.volumes.create("holes.img", size_gib=0.0625, format="raw")
+    disk = web.disks.attach(volume)
+    await_device(web, "vdb")
+    web.run("echo at its end | dd of=/dev/vdb bs=1M seek=63 conv=fsync", check=True)
+    assert disk.info().allocation_bytes > 2**25  # as far as QEMU has written
+    row = StorageModel(lab, web.name, data.name).rows[1]
+    assert row.allocation_bytes == volume.allocation_bytes < 2**20
+    disk.detach()

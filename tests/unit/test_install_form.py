@@ -35,6 +35,7 @@ def installing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         told.append(kernel_args)
         for number, step in enumerate(("Partitioning", "Copying", "Copying")):
             progress(step, number / 3)
+        progress("installed", 1.0)
         if "bad" in kernel_args:
             raise errors.InstallationFailed("the installer gave up", seen="no disk")
 
@@ -71,6 +72,20 @@ class TestModel:
         model.press()  # does nothing
         assert "box" not in model._lab.guests
 
+    def test_says_of_the_name_only_what_is_true(self, model: InstallModel) -> None:
+        assert model.notes["name"].text == ""  # the host name is asked for apart
+        model.set(name="a b")
+        assert "name of a guest" in model.notes["name"].text
+
+    def test_says_something_before_the_installer_does(
+        self, model: InstallModel, installing: list[str]
+    ) -> None:
+        seen: list[str] = []
+        model.on_change = lambda: seen.append(model.doing[0] if model.doing else "")
+        model.set(password="secret")
+        model.install()
+        assert seen.index("starting the CD's kernel") < seen.index("Partitioning")
+
     def test_the_host_name_follows_the_name_until_it_is_chosen(self, model: InstallModel) -> None:
         model.set(name="web")
         assert model.answers.hostname == "web"
@@ -93,6 +108,7 @@ class TestModel:
         with pytest.raises(errors.InstallationFailed):
             model.install()
         assert "no disk" in model.problem
+        assert "screenshot" not in model.problem  # the guest is gone
         assert "box" not in model._lab.guests
         model.set(password="good")
         assert not model.problem

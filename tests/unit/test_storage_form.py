@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 
 import pytest
 
@@ -79,6 +80,31 @@ class TestModel:
         assert told in model.problem
         assert not model.can_plug
         assert model.virsh == ""
+
+    def test_a_suggested_name_fits_the_format(self, model: StorageModel) -> None:
+        model.set(format="raw")
+        assert model.order == DiskOrder("web-disk1.img", format="raw")
+        model.set(name="own.qcow2")
+        model.set(format="qcow2")
+        model.set(format="raw")
+        assert model.order.name == "own.qcow2"
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda model: model.set(size_gib=1),
+            lambda model: model.choose("vda"),
+            lambda model: model.cancel(),
+        ],
+        ids=["fill in", "choose", "leave"],
+    )
+    def test_what_was_said_goes_with_what_it_was_on(
+        self, model: StorageModel, change: Callable[[StorageModel], None]
+    ) -> None:
+        model.ask_grow(0.5)
+        assert model.message is not None
+        change(model)
+        assert model.message is None
 
     def test_a_volume_that_can_not_be_plugged_in_goes_again(
         self, model: StorageModel, monkeypatch: pytest.MonkeyPatch
@@ -159,6 +185,17 @@ class TestForm:
         assert "detach-disk web vdb" in form._code.value
         form.buttons["no"].click()
         assert form._question.layout.display == "none"
+
+    def test_a_question_goes_when_its_size_is_changed(
+        self, model: StorageModel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(StorageModel, "_command_to_grow", lambda *_: "virsh vol-resize")
+        form = storage.StorageForm(model)
+        form.size.value = 2
+        form.buttons["grow"].click()
+        assert model.asking is not None
+        form.size.value = 3
+        assert model.asking is None
 
     def test_everything_has_a_label(self, model: StorageModel) -> None:
         form = storage.StorageForm(model)
