@@ -198,6 +198,28 @@ class TestGrowing:
         with pytest.raises(errors.InvalidArgument, match="would be lost"):
             disk.resize(0.125)
 
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            {},
+            {"format": "raw"},
+            {"preallocation": "metadata"},
+            {"passphrase": "four words or more"},
+        ],
+        ids=["qcow2", "raw", "preallocated", "encrypted"],
+    )
+    def test_the_volume_tells_its_new_size_at_once(
+        self, web: Guest, data: Pool, kind: dict[str, Any]
+    ) -> None:
+        volume = data.volumes.create("grows", size_gib=0.03125, **kind)
+        disk = web.disks.attach(volume)
+        disk.resize(0.0625)
+        assert volume.capacity_bytes == 64 * MIB
+        disk.resize(0.125)
+        assert volume.spec.capacity_bytes == 128 * MIB
+        assert disk.chain()[0].capacity_bytes == 128 * MIB
+        disk.detach()
+
     def test_offline(self, make: Make) -> None:
         guest = make(disk_gib=0.03125, networks=[])
         guest.disks["vda"].resize(0.0625)
