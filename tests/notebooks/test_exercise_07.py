@@ -72,6 +72,11 @@ def test_the_solution_solves_it_in_any_order_and_again(lab: Lab) -> None:
             [("left.qcow2", "alone", "empty"), ("right.qcow2", "alone", "empty")],
         ),
         (
+            # The file is removed behind libvirt's back.
+            "import os\nos.remove(golden.path)",
+            [("left.qcow2", "on another", "empty"), ("right.qcow2", "on another", "empty")],
+        ),
+        (
             "for volume in list(exam.volumes.values()):\n"
             "    if volume.name != 'golden.img':\n"
             "        volume.delete()\n"
@@ -79,7 +84,7 @@ def test_the_solution_solves_it_in_any_order_and_again(lab: Lab) -> None:
             [],
         ),
     ],
-    ids=["untouched", "nothing", "one", "golden stays", "emptied", "all gone"],
+    ids=["untouched", "nothing", "one", "golden stays", "emptied", "removed", "all gone"],
 )
 def test_what_is_wrong_is_told_with_what_was_seen(
     lab: Lab, answer: str, seen: list[tuple[str, str, str]]
