@@ -8,6 +8,7 @@ the file, and takes its place; further ones get their own copy of what they need
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -134,13 +135,13 @@ def _plan(
     kept = [each.kind for each in others if point in each.points.values()]
     if "external" in kept:  # both are the same file: it stays as it is
         return Merge(target, point, now, None, (), is_live=False, is_shared=True)
-    if overlay:
+    for path in above:
         for each in others:
-            if each.kind == "internal" and overlay in each.points.values():
+            if path in each.held_in:
                 raise InUse(
                     f"snapshot {name!r} can't be deleted: internal snapshot {each.name!r} is "
-                    "kept in a file that would go",
-                    seen=overlay,
+                    "kept in an overlay on its file",
+                    seen=path,
                     next_step=f"Delete {each.name!r} first",
                 )
     for path in filter(None, (point, overlay)):
@@ -196,12 +197,17 @@ def _commit_live(guest: GuestHandle, merge: Merge, progress: Progress | None) ->
         with guest.lab.events.watch(guest=guest.name) as watch:
             top = None if is_top else merge.overlay
             domain.blockCommit(target, merge.point, top, 0, flags)
-            while (event := _next(watch, domain, merge, progress)) != "completed":
-                if event != "ready":
-                    raise LibvirtFailed(
-                        f"committing an overlay of guest {guest.name!r} failed", seen=event
-                    )
-                domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+            try:
+                while (event := _next(watch, domain, merge, progress)) != "completed":
+                    if event != "ready":
+                        raise LibvirtFailed(
+                            f"committing an overlay of guest {guest.name!r} failed", seen=event
+                        )
+                    domain.blockJobAbort(target, libvirt.VIR_DOMAIN_BLOCK_JOB_ABORT_PIVOT)
+            except BaseException:
+                with suppress(libvirt.libvirtError):  # most often there is none any more
+                    domain.blockJobAbort(target)
+                raise
 
     return Step(guest.lab.virsh_log.virsh(*command), commit)
 

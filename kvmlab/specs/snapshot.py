@@ -112,6 +112,12 @@ class SnapshotSpec(Element, tag="domainsnapshot"):
         disks = self.guest.disks if self.guest else ()
         return {disk.target: disk.path for disk in disks if disk.path and disk.target in taken}
 
+    @property
+    def held_in(self) -> list[str]:
+        """The files that it is kept in together with what the guest writes to."""
+        inside = {disk.name for disk in self.disks if disk.snapshot == "internal"}
+        return [path for target, path in self.points.items() if target in inside]
+
 
 @dataclass(frozen=True)
 class Firmware(Element, tag="os"):

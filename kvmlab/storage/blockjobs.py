@@ -1,4 +1,4 @@
-"""Changing the backing chain of a guest's disk: commit, pull and copy, under a running guest.
+"""Changing the backing chain of a guest's disk: commit and pull, under a running guest.
 
 libvirt's block jobs, as https://libvirt.org/kbase/live_full_disk_backup.html and
 https://www.qemu.org/docs/master/interop/live-block-operations.html tell of them. What the
@@ -11,22 +11,17 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
-from kvmlab import specs
 from kvmlab.errors import InvalidArgument
-from kvmlab.specs import VolumeSpec
 from kvmlab.storage import qemuimg
 from kvmlab.storage.chains import Link, chain_of, index_of, refuse_commit
 from kvmlab.storage.contents import Progress
 from kvmlab.storage.diskhandle import DiskHandle
 from kvmlab.storage.jobwatch import JobWatch
 from kvmlab.storage.owned import adopt, refresh_around, refuse_removal, remove_files
-from kvmlab.storage.usage import Use
-from kvmlab.storage.volume import Volume
+from kvmlab.storage.usage import Use, refuse_if_it_holds_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from kvmlab.storage.pools import Pool
 
 JOB_S = 3600.0  # how long a job may take: a full disk, on a slow host
 
@@ -172,6 +167,7 @@ class BlockJobs(DiskHandle):
 
         Raises:
             InvalidArgument: no such file in the chain, or nothing is to be pulled.
+            InUse: an internal snapshot is kept in the disk's file.
             BackingMissing: a file of the chain is not there.
             NotEnoughDisk: the guest is off, and the pool has no room.
             NotSupported: the guest is off, and libvirt is on another machine.
@@ -189,6 +185,8 @@ class BlockJobs(DiskHandle):
                 seen=[link.name for link in chain],
                 next_step="Choose a base further down, or none",
             )
+        what = f"nothing can be pulled into {chain[0].name!r}"
+        refuse_if_it_holds_snapshots(self.lab, [chain[0].path], what)
         doing = f"pull into {chain[0].name}"
         with self._together("pull"):
             if self._is_running():
@@ -217,84 +215,3 @@ class BlockJobs(DiskHandle):
             (Link(path='/var/lib/libvirt/images/web.qcow2', format='qcow2', ...),)
         """
         return self.pull(progress=progress, timeout_s=timeout_s)
-
-    def copy(
-        self,
-        name: str,
-        *,
-        pool: Pool | None = None,
-        pivot: bool = False,
-        progress: Progress | None = None,
-        timeout_s: float = JOB_S,
-    ) -> Volume:
-        """Copy the disk, as the guest sees it at the end of copying, into a new volume.
-
-        Nothing is below the copy. A copy of a running guest's disk is what its disk would be
-        after a power cut at that moment.
-
-        Args:
-            name: the file name of the copy, which has the format of the disk.
-            pool: where it shall be; without it, where the disk is.
-            pivot: let the guest go on with the copy, and not with what it had.
-            progress: is called with what is being done, and how much of it is done (0 to 1).
-            timeout_s: how long it may take.
-
-        Raises:
-            InvalidName: that can't be a file name.
-            VolumeAlreadyExists: the name is taken.
-            NotEnoughDisk: the pool has less room than that.
-            TimedOut: it took too long; no copy is left.
-
-        Example:
-            >>> web.disks["vda"].copy("backup.qcow2")
-            <Volume backup.qcow2 in default>
-        """
-        chain = self.chain()
-        pool = pool or self._volume().pool
-        with self._together("copy"):
-            if self._is_running():
-                self._copy_live(chain[0], name, pool, pivot, progress, timeout_s)
-            else:
-                self._volume().clone(name, pool=pool, progress=progress)
-            made = pool.volumes[name]
-            if pivot:
-                if not self._is_running():
-                    self._write_to(made.path, chain[0].format)
-                adopt(self.guest, chain, made.path)
-        return made
-
-    def _copy_live(
-        self,
-        top: Link,
-        name: str,
-        pool: Pool,
-        pivot: bool,
-        progress: Progress | None,
-        timeout_s: float,
-    ) -> None:
-        spec = VolumeSpec(name=name, capacity_bytes=top.capacity_bytes, format=top.format)
-        pool.volumes.check_new(spec, needs_bytes=top.allocation_bytes)
-        path = f"{pool.path}/{name}"
-        xml = specs.Disk(path=path, format=top.format, target=self.target).to_xml()
-        words = ("--dest", path, "--format", top.format, "--transient-job", "--wait")
-        end = "--pivot" if pivot else "--finish"
-        flags = libvirt.VIR_DOMAIN_BLOCK_COPY_TRANSIENT_JOB  # it ends with the guest
-        try:
-            with (
-                JobWatch(self, f"copy {top.name}", progress, timeout_s) as job,
-                self._doing("blockcopy", self.guest.name, self.target, *words, end),
-            ):
-                self._libvirt.blockCopy(self.target, xml, {}, flags)
-                job.wait(pivot=pivot, finish=not pivot)
-        except BaseException:
-            pool.refresh()
-            if name in pool.volumes:
-                pool.volumes[name]._delete()
-            raise
-        pool.refresh()
-
-    def _write_to(self, path: str, format: str) -> None:
-        """Let a guest that is off go on with another file."""
-        inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
-        xml = self._with_source(inactive, path, format)
-        self._update(xml, libvirt.VIR_DOMAIN_AFFECT_CONFIG, "--config")

@@ -15,7 +15,7 @@ from kvmlab.errors import BackingMissing, InUse, InvalidArgument, VolumeNotFound
 from kvmlab.libvirt_errors import translated
 from kvmlab.specs import VolumeSpec
 from kvmlab.storage import qemuimg
-from kvmlab.storage.usage import Use, refuse, survey
+from kvmlab.storage.usage import Use, refuse, refuse_if_it_holds_snapshots, survey
 
 if TYPE_CHECKING:
     from kvmlab.lab import Lab
@@ -149,6 +149,11 @@ def refuse_commit(
             f"{what}: it is an image, from which further guests are made",
             next_step="Let the disk stand alone instead: pull or flatten it",
         )
+    refuse_if_it_holds_snapshots(
+        lab,
+        [link.path for link in chain[first:last]],
+        f"{chain[first].name!r} can't be committed",
+    )
     # Whatever stands on a file that changes, and is not a part of this chain, would change.
     paths = {link.path for link in chain[first + 1 : last + 1]}
     inside = {link.path for link in chain[first:last]}

@@ -11,7 +11,7 @@ from kvmlab import specs
 from kvmlab.errors import InvalidArgument, KvmlabError
 from kvmlab.limits import bytes_of_gib
 from kvmlab.specs import Throttle
-from kvmlab.storage.blockjobs import BlockJobs
+from kvmlab.storage.copying import Copies
 from kvmlab.storage.drives import Drive
 from kvmlab.storage.growing import grow_file_systems
 from kvmlab.storage.plugging import affected
@@ -62,7 +62,7 @@ class DiskStats:
     flushes: int
 
 
-class Disk(BlockJobs, Drive):
+class Disk(Copies, Drive):
     """A disk or a CD-ROM drive of a guest.
 
     It is a live handle: what it tells is read from libvirt when it is asked.

@@ -77,6 +77,12 @@ class DiskHandle(Handle):
         with self._running(command, f"update-device {self.guest.name}"):
             self._libvirt.updateDeviceFlags(xml, flags)
 
+    def _write_to(self, path: str, format: str) -> None:
+        """Let a guest that is off go on with another file."""
+        inactive = libvirt.VIR_DOMAIN_XML_INACTIVE
+        xml = self._with_source(inactive, path, format)
+        self._update(xml, libvirt.VIR_DOMAIN_AFFECT_CONFIG, "--config")
+
     def _path(self) -> str:
         """Return the file that is in it."""
         path = path_of(self.lab, self._spec())

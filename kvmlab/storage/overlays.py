@@ -12,6 +12,7 @@ from kvmlab.errors import InvalidArgument, NotSupported
 from kvmlab.storage import qemuimg
 from kvmlab.storage.chains import Link, chain_of, refuse_commit
 from kvmlab.storage.contents import Progress, VolumeHandle
+from kvmlab.storage.usage import refuse_if_it_holds_snapshots
 
 if TYPE_CHECKING:
     from kvmlab.storage.volume import Volume
@@ -70,7 +71,7 @@ class Overlay(VolumeHandle):
 
         Raises:
             InvalidArgument: it is no overlay.
-            InUse: a guest runs with it.
+            InUse: a guest runs with it, or an internal snapshot is kept in it.
             BackingMissing: a file below is not there.
             NotEnoughDisk: the pool has no room for all that.
             NotSupported: libvirt is on another machine.
@@ -94,7 +95,7 @@ class Overlay(VolumeHandle):
 
         Raises:
             InvalidArgument: it is no overlay, or would stand on itself.
-            InUse: a guest runs with it.
+            InUse: a guest runs with it, or an internal snapshot is kept in it.
             BackingMissing: a file of the old chain is not there, and ``copy`` needs it.
             NotSupported: libvirt is on another machine.
 
@@ -130,6 +131,7 @@ class Overlay(VolumeHandle):
             next_step="While its guest runs, use guest.disks[...].pull()",
         )
         if copy:
+            refuse_if_it_holds_snapshots(self.lab, [path], f"volume {self.name!r} can't be {done}")
             self.chain()  # what is missing is named better here
         words = ["rebase", *([] if copy else ["-u"]), "-b", onto.path if onto else ""]
         if onto is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -46,6 +47,18 @@ def is_local(lab: Lab) -> bool:
         True
     """
     return urlsplit(lab.uri).hostname is None
+
+
+def real_path(lab: Lab, path: str) -> str:
+    """Return the one path of a file, whatever links and dots lead there.
+
+    On another machine, links can't be looked at.
+
+    Example:
+        >>> real_path(lab, "/var/lib/libvirt/images/../images/web.qcow2")
+        '/var/lib/libvirt/images/web.qcow2'
+    """
+    return os.path.realpath(path) if is_local(lab) else os.path.normpath(path)
 
 
 def read(lab: Lab, path: str) -> VolumeSpec:

@@ -12,6 +12,7 @@ import libvirt
 from kvmlab.errors import InUse, NotFound, translate
 from kvmlab.libvirt_errors import translated
 from kvmlab.specs import Disk, GuestSpec, SnapshotSpec, VolumeSpec
+from kvmlab.storage.qemuimg import real_path
 
 if TYPE_CHECKING:
     from kvmlab.lab import Lab
@@ -80,7 +81,8 @@ def users_of(lab: Lab, paths: Collection[str]) -> tuple[Use, ...]:
         >>> users_of(lab, {volume.path})
         (Use(path='/var/lib/libvirt/images/web.qcow2', by="guest 'web' (vda)", ...),)
     """
-    return tuple(use for use in survey(lab) if use.path in paths)
+    wanted = {real_path(lab, path) for path in paths}
+    return tuple(use for use in survey(lab) if real_path(lab, use.path) in wanted)
 
 
 def refuse_if_used(
@@ -121,6 +123,41 @@ def refuse(uses: Iterable[Use], what: str, *, next_step: str = "") -> None:
     if names:
         verb = "uses" if len(names) == 1 else "use"
         raise InUse(f"{what}: {', '.join(names)} {verb} it", next_step=next_step)
+
+
+def refuse_if_it_holds_snapshots(lab: Lab, paths: Collection[str], what: str) -> None:
+    """Refuse what would spoil the internal snapshots that are kept in files, or lose them.
+
+    An internal snapshot has only what its own file held then; all else it reads from what is
+    below that file now.
+
+    Args:
+        lab: where to look.
+        paths: the files.
+        what: what can't be done: "nothing can be pulled into 'web.qcow2'".
+
+    Raises:
+        InUse: there are some; the message names them.
+
+    Example:
+        >>> refuse_if_it_holds_snapshots(lab, {path}, "nothing can be pulled into 'web.qcow2'")
+        Traceback (most recent call last):
+        kvmlab.errors.InUse: nothing can be pulled into 'web.qcow2': snapshot 'clean' of guest ...
+    """
+    found = []
+    with translated("look for snapshots"):
+        for domain in lab.connection.listAllDomains():
+            for snapshot in _there(lambda domain=domain: domain.listAllSnapshots()) or ():
+                if xml := _there(snapshot.getXMLDesc):
+                    told = SnapshotSpec.from_xml(xml)
+                    if set(told.held_in) & {*paths}:
+                        found.append(f"snapshot {told.name!r} of guest {domain.name()!r}")
+    if found:
+        raise InUse(
+            f"{what}: {', '.join(found)} {'is' if len(found) == 1 else 'are'} kept in the file, "
+            "and of no use without what is below it",
+            next_step="Delete these snapshots first",
+        )
 
 
 def _of_guest(lab: Lab, domain: Any) -> Iterator[Use]:

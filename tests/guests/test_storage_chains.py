@@ -150,6 +150,17 @@ class TestRunning:
         inactive = db._spec(libvirt.VIR_DOMAIN_XML_INACTIVE)
         assert inactive.disks[0].path == disk.path
 
+    def test_a_copy_that_the_guest_has_moved_to_outlives_an_error(self, db: Guest) -> None:
+        def stumble(_: str, part: float) -> None:
+            if part == 1:
+                raise KeyboardInterrupt
+
+        before, disk = sums(db), db.disks["vda"]
+        with pytest.raises(KeyboardInterrupt):
+            disk.copy(f"{PREFIX}moved2.qcow2", pivot=True, progress=stumble)
+        assert names(disk.chain()) == ["moved2.qcow2"]
+        assert sums(db) == before
+
     def test_what_became_of_its_disk_goes_with_the_guest(self, db: Guest, lab: Lab) -> None:
         db.delete()
         lab.pools["default"].refresh()
@@ -208,3 +219,34 @@ class TestOff:
         assert f"{PREFIX}copy.qcow2" not in data.volumes
         away.rename(file)
         assert names(disk.commit(delete=True)) == ["gap.qcow2"]
+
+    def test_what_an_internal_snapshot_stands_on_is_not_taken_away(
+        self, data: Pool, make: Make
+    ) -> None:
+        guest = make("snap", image="tiny", networks=[], pool=data.name)
+        disk = guest.disks["vda"]
+        guest.snapshots.create("clean")
+        before = names(disk.chain())
+        for work in (
+            disk.pull,
+            disk.flatten,
+            lambda: disk.copy(f"{PREFIX}copy.qcow2", pivot=True),
+            disk.volume().flatten,
+        ):
+            with pytest.raises(errors.InUse, match=f"snapshot 'clean' of guest '{guest.name}'"):
+                work()
+        assert names(disk.chain()) == before
+        disk.copy(f"{PREFIX}copy.qcow2").delete()  # which changes nothing for the snapshot
+        guest.snapshots["clean"].delete()
+        assert len(disk.flatten()) == 1
+
+    def test_a_file_with_internal_snapshots_is_not_committed(self, data: Pool, make: Make) -> None:
+        guest = make("snap", disk_gib=0.0625, networks=[], pool=data.name)
+        disk, base = guest.disks["vda"], guest.disks["vda"].volume()
+        overlay = data.volumes.create(f"{PREFIX}over.qcow2", backing=base)
+        disk._write_to(overlay.path, "qcow2")
+        guest.snapshots.create("clean")
+        with pytest.raises(errors.InUse, match="snapshot 'clean'"):
+            disk.commit()
+        guest.snapshots["clean"].delete()
+        assert names(disk.commit(delete=True)) == ["snap.qcow2"]
