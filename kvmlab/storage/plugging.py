@@ -24,7 +24,7 @@ from kvmlab.errors import (
 )
 from kvmlab.specs import Disk, GuestSpec, ScsiController, VolumeSpec
 from kvmlab.storage import qemuimg
-from kvmlab.storage.usage import Use, refuse, survey
+from kvmlab.storage.usage import Use, refuse, users_of
 from kvmlab.storage.volume import Volume
 from kvmlab.virsh import feed
 
@@ -92,11 +92,7 @@ def put_in(guest: GuestHandle, spec: Disk, source: Volume | str, format: str | N
     encryption = volume.encryption if volume else None
     spec = replace(spec, path=path, format=format, encryption=encryption)
     refuse(
-        [
-            use
-            for use in survey(guest.lab)
-            if use.path == path and not _is_harmless(use, guest.name, spec)
-        ],
+        [use for use in users_of(guest.lab, {path}) if not _is_harmless(use, guest.name, spec)],
         f"{PurePosixPath(path).name!r} can't be a disk of guest {guest.name!r}",
         next_step="Detach it there, or give the guest a clone of it, or an overlay on it. What is "
         "made for it can be shared: attach it to each guest with shareable=True",

@@ -199,7 +199,9 @@ def _check(kind: _Kind, name: str, given: Mapping[str, object], *, make: bool) -
                 next_step=f"Leave {argument} away",
             )
     path, format = given["path"], given["format"]
-    if path and not PurePosixPath(str(path)).is_absolute():
+    if path is not None and not (
+        isinstance(path, str) and PurePosixPath(path).is_absolute() and "\0" not in path
+    ):
         raise InvalidArgument(
             "a pool needs the whole path of its folder", seen=path, next_step="Begin it with '/'"
         )

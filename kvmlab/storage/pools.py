@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import libvirt
 
@@ -16,6 +16,9 @@ from kvmlab.specs import PoolSpec
 from kvmlab.storage import qemuimg
 from kvmlab.storage.pool import Pool as Pool
 from kvmlab.storage.poolkinds import Kind, reason, specify
+
+if TYPE_CHECKING:
+    from kvmlab.lab import Lab
 
 _BUILD = {
     (True, False): (libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE, "--no-overwrite"),
@@ -99,7 +102,9 @@ class Pools(Collection[Pool]):
             beside=specs["default"].path if "default" in specs else None,
         )
         for other in specs.values():
-            if spec.type not in ("logical", "disk") and other.path == spec.path:
+            if spec.type not in ("logical", "disk") and _folder(self._lab, other) == _folder(
+                self._lab, spec
+            ):
                 raise InUse(
                     f"storage pool {other.name!r} has that folder",
                     seen=spec.path,
@@ -115,7 +120,7 @@ class Pools(Collection[Pool]):
                 defining.note(log.virsh(*words_to_define(spec)))
             undo.callback(_forget, pool._libvirt)
             if spec.type in ("dir", "fs", "netfs") or make:
-                if not (qemuimg.is_local(self._lab) and Path(spec.path or "").exists()):
+                if not (qemuimg.is_local(self._lab) and os.path.exists(spec.path or "")):
                     undo.callback(_unbuild, pool._libvirt, spec)
                 flags, option = _BUILD.get((make, overwrite), (0, None))
                 with pool._doing("pool-build", spec.name, option):
@@ -163,6 +168,10 @@ def words_to_define(spec: PoolSpec) -> list[str]:
         for value in filter(None, values):
             words += [option, value]
     return words
+
+
+def _folder(lab: Lab, spec: PoolSpec) -> str:
+    return qemuimg.real_path(lab, spec.path or "")
 
 
 def _forget(pool: Any) -> None:

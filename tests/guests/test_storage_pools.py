@@ -56,6 +56,37 @@ class TestFolders:
         finally:
             pool.delete(contents=True)
 
+    def test_one_folder_is_one_pools_by_whatever_path(
+        self, data: Pool, lab: Lab, tmp_path: Path
+    ) -> None:
+        link = tmp_path / "link"
+        link.symlink_to(data.path or "")
+        for path in (str(link), f"{data.path}/../{data.name}", f"/{data.path}"):
+            with pytest.raises(errors.InUse, match=data.name):
+                lab.pools.create(NAME, path=path)
+        with pytest.raises(errors.InvalidArgument, match="Choose another path"):
+            lab.pools.create(NAME, path=f"/srv/{'x' * 300}")
+        assert NAME not in lab.pools
+
+    def test_a_disk_is_in_use_by_whatever_path(
+        self, data: Pool, lab: Lab, make: Make, tmp_path: Path
+    ) -> None:
+        guest, link = make("a", networks=[]), tmp_path / "link"
+        volume = data.volumes.create("disk.img", size_gib=0.001, format="raw")
+        guest.disks.attach(volume)
+        link.symlink_to(data.path or "")
+        with pytest.raises(errors.InUse, match=guest.name):
+            make("b", networks=[]).disks.attach(f"{link}/disk.img", format="raw")
+        other = lab.connection.storagePoolCreateXML(
+            f"<pool type='dir'><name>{NAME}</name><target><path>{link}</path></target></pool>"
+        )
+        try:
+            with pytest.raises(errors.InUse, match=guest.name):
+                lab.pools[NAME].volumes["disk.img"].delete()
+        finally:
+            other.destroy()
+        assert Path(volume.path).exists()
+
     def test_what_others_put_into_it_is_seen_after_a_refresh(self, data: Pool) -> None:
         Path(data.path or "", "found.img").write_bytes(bytes(4096))
         assert "found.img" not in data.volumes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import libvirt
@@ -77,6 +78,9 @@ class TestPools:
             ("dir", {"format": "ext4"}, "it has no format .saw 'ext4'"),
             ("disk", {"devices": ["/dev/vdz"], "path": "/srv"}, "it has no path"),
             ("dir", {"path": "data"}, "the whole path of its folder .saw 'data'"),
+            ("dir", {"path": ""}, "the whole path of its folder .saw ''"),
+            ("dir", {"path": Path("/srv")}, "the whole path of its folder"),
+            ("dir", {"path": "/srv/\0"}, "the whole path of its folder"),
             ("fs", {"devices": ["/dev/vdz"], "format": "ntfs"}, "can't have that format"),
             ("dir", {"make": True}, "there is nothing to make"),
             ("fs", {"devices": ["/dev/vdz"], "make": True}, "Say format='ext4'"),
