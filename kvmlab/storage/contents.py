@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import libvirt
 
-from kvmlab.errors import AlreadyExists, InvalidArgument
+from kvmlab.errors import AlreadyExists, Forbidden, InvalidArgument, KvmlabError, NotEnoughDisk
 from kvmlab.handle import Handle
 from kvmlab.specs import VolumeSpec
 from kvmlab.storage.usage import Use, refuse_if_used
@@ -51,7 +53,7 @@ class VolumeHandle(Handle):
 class Contents(VolumeHandle):
     """The part of a volume that is what is in it."""
 
-    def upload(self, source: Path, progress: Progress | None = None) -> None:
+    def upload(self, source: Path | str, progress: Progress | None = None) -> None:
         """Fill the volume with a file of its size.
 
         The first bytes are sent last: an upload that was cut off is no valid
@@ -65,17 +67,19 @@ class Contents(VolumeHandle):
             InvalidArgument: there is no such file.
             InUse: a running guest has the volume, or another volume is an overlay on it.
             NotEnoughDisk: the pool is full.
+            Forbidden: we may not read the file.
 
         Example:
             >>> volume.upload(Path("disk.img"), print)
         """
+        source = _as_path(source)
         if not source.is_file():
             raise InvalidArgument(
                 "there is no such file to upload", seen=str(source), next_step="Look at its path"
             )
         self._refuse_if_used("filled", but=_is_a_defined_guests)
         size = source.stat().st_size
-        with self._doing(*self._words("vol-upload", str(source))):
+        with self._doing(*self._words("vol-upload", str(source))), _local_files():
             with source.open("rb") as file:
                 head = io.BytesIO(file.read(_HEAD))
                 if size > _HEAD:
@@ -88,12 +92,23 @@ class Contents(VolumeHandle):
                 progress(f"upload {self.name}", file.tell() / size)
             return file.read(most)
 
-        stream = self.lab.connection.newStream()
-        self._libvirt.upload(stream, file.tell(), 0)
-        stream.sendAll(read, None)
-        stream.finish()
+        with self._stream() as stream:
+            self._libvirt.upload(stream, file.tell(), 0)
+            stream.sendAll(read, None)
 
-    def download(self, target: Path, progress: Progress | None = None) -> None:
+    @contextmanager
+    def _stream(self) -> Iterator[Any]:
+        """Yield a stream, which ends with what is done with it: nothing stays open, either way."""
+        stream = self.lab.connection.newStream()
+        try:
+            yield stream
+            stream.finish()
+        except BaseException:
+            with suppress(libvirt.libvirtError):  # it has ended, or has not begun
+                stream.abort()
+            raise
+
+    def download(self, target: Path | str, progress: Progress | None = None) -> None:
         """Copy what is in the volume, byte for byte, into a new file on this machine.
 
         Where a raw volume has holes, the file has them too. A qcow2 volume stays one: to
@@ -107,10 +122,13 @@ class Contents(VolumeHandle):
             InvalidArgument: there is no such folder.
             AlreadyExists: there is such a file.
             InUse: a running guest is writing to the volume.
+            NotEnoughDisk: the folder's file system is full.
+            Forbidden: we may not write there.
 
         Example:
             >>> volume.download(Path("backup.qcow2"), print)
         """
+        target = _as_path(target)
         if not target.parent.is_dir():
             raise InvalidArgument(
                 "there is no such folder to download into",
@@ -124,14 +142,17 @@ class Contents(VolumeHandle):
             but=lambda use: not (use.is_running and use.is_exclusive),
             next_step="Shut the guest down first, or copy its disk: guest.disks[...].copy()",
         )
-        part = target.with_name(f"{target.name}.part")
-        try:
-            with self._doing(*self._words("vol-download", str(target), "--sparse")):
-                with part.open("wb") as file:
-                    self._receive(file, progress)
-                part.rename(target)
-        finally:
-            part.unlink(missing_ok=True)
+        words = self._words("vol-download", str(target), "--sparse")
+        with (
+            self._doing(*words),
+            _local_files(),
+            # Of a name that nobody has, and gone at the end.
+            TemporaryDirectory(prefix=".kvmlab-", dir=target.parent) as folder,
+        ):
+            part = Path(folder, "part")
+            with part.open("wb") as file:
+                self._receive(file, progress)
+            part.rename(target)
 
     def _receive(self, file: BinaryIO, progress: Progress | None) -> None:
         size = self._libvirt.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2] or 1
@@ -149,11 +170,10 @@ class Contents(VolumeHandle):
             file.truncate(file.seek(length, os.SEEK_CUR))
             tell()
 
-        stream = self.lab.connection.newStream()
         flags = libvirt.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM
-        self._libvirt.download(stream, 0, 0, flags)
-        stream.sparseRecvAll(write, skip, None)
-        stream.finish()
+        with self._stream() as stream:
+            self._libvirt.download(stream, 0, 0, flags)
+            stream.sparseRecvAll(write, skip, None)
 
     def begins_like(self, source: Path) -> bool:
         """Whether the volume begins as a file does: an upload of that file was finished.
@@ -163,11 +183,9 @@ class Contents(VolumeHandle):
             True
         """
         head = io.BytesIO()
-        with self._doing(*self._words("vol-download"), question=True):
-            stream = self.lab.connection.newStream()
+        with self._doing(*self._words("vol-download"), question=True), self._stream() as stream:
             self._libvirt.download(stream, 0, _HEAD)
             stream.recvAll(lambda _, data, __: head.write(data), None)
-            stream.finish()
         with source.open("rb") as file:
             return file.read(_HEAD) == head.getvalue()
 
@@ -189,6 +207,29 @@ class Contents(VolumeHandle):
             self._libvirt.wipe()
         with suppress(libvirt.libvirtError):  # it is no qcow2 any more; libvirt looks again
             self.pool._libvirt.refresh()
+
+
+def _as_path(value: Path | str) -> Path:
+    if not isinstance(value, Path | str) or "\0" in str(value):
+        raise InvalidArgument("that is no path of a file", seen=value, next_step="Give a Path")
+    return Path(value)
+
+
+@contextmanager
+def _local_files() -> Iterator[None]:
+    """Say what it means that a file of this machine can't be read or written."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, KvmlabError):
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NotEnoughDisk(
+                "this machine's file system is full", seen=error.filename
+            ) from error
+        raise Forbidden(
+            f"that file can't be read or written: {error.strerror}", seen=error.filename
+        ) from error
 
 
 def _is_a_defined_guests(use: Use) -> bool:

@@ -185,17 +185,25 @@ class Volume(Contents, Overlay):
         if pool.name != self.pool.name:
             words = ("vol-create-from", pool.name, "/dev/stdin", self.name)
             command = feed(log.virsh(*words, "--inputpool", self.pool.name), xml)
-        with (
-            pool._running(command, f"clone {self.name}"),
-            ThreadPoolExecutor(1, thread_name_prefix="kvmlab-clone") as helper,
-        ):
+        with pool._running(command, f"clone {self.name}"):
+            return self._copied(xml, wanted.name, pool, taken, progress)
+
+    def _copied(
+        self, xml: str, name: str, pool: Pool, taken: int, progress: Progress | None
+    ) -> Volume:
+        doing = f"clone {self.name}"
+        with ThreadPoolExecutor(1, thread_name_prefix="kvmlab-clone") as helper:
             job = helper.submit(pool._libvirt.createXMLFrom, xml, self._libvirt, 0)
-            while progress and not wait([job], timeout=_TELL_EVERY_S).done:
-                done = _allocated(pool, wanted.name) / taken
-                progress(f"clone {self.name}", min(done, 1.0))
-            made = Volume(pool, job.result())
-        if progress:
-            progress(f"clone {self.name}", 1.0)
+            try:
+                while progress and not wait([job], timeout=_TELL_EVERY_S).done:
+                    progress(doing, min(_allocated(pool, name) / taken, 1.0))
+                made = Volume(pool, job.result())
+                if progress:
+                    progress(doing, 1.0)
+            except BaseException:
+                if job.exception() is None:  # libvirt can't be stopped in the middle of it
+                    job.result().delete()
+                raise
         return made
 
     def delete(self) -> None:
