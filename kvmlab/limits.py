@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -207,7 +208,7 @@ def bytes_of_gib(what: str, size_gib: float) -> int:
             next_step=f"Give GiB, such as {what}=10",
         )
     # QEMU writes to no raw file that ends within a sector of the disk below (cache="none").
-    return -(-int(size_gib * 2**30) // _SECTOR) * _SECTOR
+    return math.ceil(size_gib * 2**30 / _SECTOR) * _SECTOR
 
 
 def _check_count(what: str, value: int, example: int) -> None:

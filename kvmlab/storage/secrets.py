@@ -22,14 +22,16 @@ def check_passphrase(passphrase: str) -> None:
     """Refuse a passphrase that is as good as none.
 
     Raises:
-        InvalidArgument: it has fewer than 8 characters. What it was is not told.
+        InvalidArgument: it has fewer than 8 characters, or one that nobody can type.
+            What it was is not told.
 
     Example:
         >>> check_passphrase("correct horse battery staple")
     """
-    if not isinstance(passphrase, str) or len(passphrase) < _SHORTEST:
+    typed = isinstance(passphrase, str) and passphrase.isprintable()
+    if not typed or len(passphrase) < _SHORTEST:
         raise InvalidArgument(
-            f"a passphrase needs {_SHORTEST} characters or more",
+            f"a passphrase needs {_SHORTEST} characters or more, such as can be typed in one line",
             next_step="Several words are easier to remember than one strange word",
         )
 

@@ -227,6 +227,12 @@ def _check(format: str, preallocation: str, backing: Volume | None, passphrase: 
             )
     if passphrase is not None:
         check_passphrase(passphrase)
+    if backing is not None and not isinstance(backing, Volume):
+        raise InvalidArgument(
+            "an overlay stands on a volume",
+            seen=backing,
+            next_step="Such as lab.pools['default'].volumes['base.qcow2']",
+        )
     for asked, problem in (
         (backing and format == "raw", "a raw volume can't be an overlay"),
         (

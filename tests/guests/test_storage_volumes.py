@@ -64,6 +64,9 @@ class TestCreating:
             ({"preallocation": "some"}, errors.InvalidArgument, "some"),
             ({"format": "raw", "preallocation": "metadata"}, errors.InvalidArgument, "raw"),
             ({"passphrase": "short"}, errors.InvalidArgument, "8 characters"),
+            ({"passphrase": "\ud800" * 8}, errors.InvalidArgument, "typed"),
+            ({"passphrase": "two\0words"}, errors.InvalidArgument, "typed"),
+            ({"backing": "taken"}, errors.InvalidArgument, "taken"),
         ],
     )
     def test_what_can_not_be_is_refused(
@@ -145,6 +148,25 @@ class TestContents:
             volume.download(tmp_path / "copy", interrupt)
         assert list(tmp_path.iterdir()) == []
 
+    def test_a_download_touches_no_other_file(
+        self, data: Pool, tmp_path: Path, small_pool: Pool
+    ) -> None:
+        beside = tmp_path / "disk.img.part"
+        beside.write_text("mine")
+        volume = data.volumes.create("full.img", size_gib=1 / 128, format="raw")
+        Path(volume.path).write_bytes(os.urandom(8 * MIB))
+        volume.download(str(tmp_path / "disk.img"))
+        assert beside.read_text() == "mine"
+        assert (tmp_path / "disk.img").read_bytes() == Path(volume.path).read_bytes()
+        with pytest.raises(errors.NotEnoughDisk):
+            volume.download(Path(small_pool.path or "", "disk.img"))
+        assert os.listdir(small_pool.path) == []
+        with pytest.raises(errors.Forbidden, match="/proc/"):
+            volume.download(Path("/proc/disk.img"))
+        volume.upload(str(tmp_path / "disk.img"))
+        with pytest.raises(errors.InvalidArgument):
+            volume.upload(None)  # type: ignore[arg-type]
+
     def test_wiping_leaves_nothing_to_read(self, data: Pool) -> None:
         volume = data.volumes.create("raw.img", size_gib=1 / 1024, format="raw")
         Path(volume.path).write_bytes(b"SECRET" * 2**14)
@@ -155,6 +177,15 @@ class TestContents:
 
 
 class TestCloning:
+    def test_an_interrupted_one_is_not_left(self, data: Pool) -> None:
+        def interrupt(_: str, __: float) -> None:
+            raise KeyboardInterrupt
+
+        volume = data.volumes.create("disk.qcow2", size_gib=0.001)
+        with pytest.raises(KeyboardInterrupt):
+            volume.clone("copy.qcow2", progress=interrupt)
+        assert list(data.volumes) == ["disk.qcow2"]
+
     def test_copies_what_is_in_the_whole_chain(self, data: Pool, lab: Lab) -> None:
         base = data.volumes.create("base.qcow2", size_gib=0.0625)
         overlay = data.volumes.create("top.qcow2", backing=base)
