@@ -86,7 +86,9 @@ class Capture(Sequence[Packet]):
 
     @property
     def _filter(self) -> list[str]:
-        return [self._what] if self._what else []
+        # What begins like an option is none.
+        option = ["--"] if self._what.startswith("-") else []
+        return [*option, self._what] if self._what else []
 
     def __enter__(self) -> Self:
         for name in self._interfaces:

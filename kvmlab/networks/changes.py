@@ -83,9 +83,10 @@ class Changes(Handle):
         with self._together("net-update"):
             spec = NetworkSpec.from_xml(self._libvirt.XMLDesc())
             macs = self._cards_of(host)
+            meant = {str(host), str(host).lower(), *macs}
             for place, ip in enumerate(spec.ips):
                 for each in ip.hosts:
-                    if host in (each.ip, each.name) or each.mac in {host.lower(), *macs}:
+                    if meant & {each.ip, each.name, each.mac and each.mac.lower()}:
                         self._update("delete", "ip-dhcp-host", each, place)
                         return
             there = ", ".join(f"{h.ip} for {h.mac or h.name}" for ip in spec.ips for h in ip.hosts)
@@ -236,5 +237,5 @@ def entry_for(host: str, address: str, cards: list[str], network: str) -> DhcpHo
 
 def _is_same(one: DhcpHost, other: DhcpHost) -> bool:
     if one.mac and other.mac:
-        return one.mac == other.mac
+        return one.mac.lower() == other.mac.lower()  # as it was written, not by libvirt
     return one.name is not None and one.name == other.name

@@ -71,7 +71,7 @@ def parse_address(what: str, address: str) -> Address:
         IPv4Address('10.10.0.1')
     """
     try:
-        if not isinstance(address, str):
+        if not isinstance(address, str) or "%" in address:  # a zone: only its host knows it
             raise ValueError
         return ip_address(address)
     except ValueError:

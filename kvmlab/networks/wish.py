@@ -193,6 +193,10 @@ def _ips(
             raise InvalidArgument(
                 "one address can't be kept for two", seen=host.ip, next_step="Give each its own"
             )
+        if host.mac and any(host.mac == other.mac for other in hosts[:number]):
+            raise InvalidArgument(
+                "one card can't be kept two addresses", seen=host.mac, next_step="Give it one"
+            )
     return tuple(
         IpSpec(
             family=f"ipv{subnet.block.version}",

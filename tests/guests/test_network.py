@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
 
+import libvirt
 import pytest
 from made import PREFIX
 
@@ -223,8 +224,23 @@ class TestKeepingAddresses:
                 home.lan.add_host("new", BOBS)
         finally:
             home.lan.add_host(BOB, BOBS)
-        with pytest.raises(errors.NotFound, match=f"{BOBS} for"):
-            home.lan.remove_host("nobody")
+        for wrong in ("nobody", None, 5):  # some have no name, and none of them is meant
+            with pytest.raises(errors.NotFound, match=f"{BOBS} for"):
+                home.lan.remove_host(wrong)  # type: ignore[arg-type]
+
+    def test_that_virsh_has_written_large(self, home: Home, lab: Lab) -> None:
+        large, kept = "52:54:00:AB:CD:EF", len(home.lan.spec.ips[0].hosts)
+        home.lan._libvirt.update(
+            libvirt.VIR_NETWORK_UPDATE_COMMAND_ADD_LAST,
+            libvirt.VIR_NETWORK_SECTION_IP_DHCP_HOST,
+            -1,
+            f"<host mac='{large}' ip='10.77.0.60'/>",
+            libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE | libvirt.VIR_NETWORK_UPDATE_AFFECT_CONFIG,
+        )
+        with pytest.raises(errors.InUse, match=r"10\.77\.0\.60"):
+            home.lan.add_host(large, "10.77.0.61")
+        home.lan.remove_host(large)
+        assert len(home.lan.spec.ips[0].hosts) == kept
 
 
 class TestModes:
@@ -386,6 +402,7 @@ class TestCapture:
         for interfaces, what, kind in (
             ("nowhere0", "icmp", errors.DeviceNotFound),
             ("virbr0", "whatever you like", errors.InvalidArgument),
+            ("virbr0", "--version", errors.InvalidArgument),
         ):
             with pytest.raises(kind), capture(interfaces, what):
                 pytest.fail("it began")

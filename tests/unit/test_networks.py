@@ -93,6 +93,9 @@ class TestAWish:
              errors.InvalidArgument, "without DHCP"),
             ({"hosts": [DhcpHost(name=n, ip="10.10.0.5") for n in "ab"]},
              errors.InvalidArgument, "for two"),
+            ({"hosts": [DhcpHost(mac="52:54:00:aa:00:01", ip=f"10.10.0.{n}") for n in (5, 6)]},
+             errors.InvalidArgument, "one card"),
+            ({"dns": {"db": "fe80::1%eth0"}}, errors.InvalidArgument, "fe80::1%eth0"),
         ],
     )  # fmt: skip
     def test_that_makes_no_sense_is_refused(
