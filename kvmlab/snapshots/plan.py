@@ -269,7 +269,7 @@ def _write(
         taken = set(subject.taken())
         if memory:
             path = file_beside(subject.written[0].path or "", name, taken, ".mem")
-            words += ["--memspec", f"file={path},snapshot=external"]
+            words += ["--memspec", f"file={_doubled(path)},snapshot=external"]
         else:
             flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY
             words.append("--disk-only")
@@ -277,7 +277,7 @@ def _write(
             file = file_beside(disk.path or "", name, taken)
             taken.add(file)
             disks.append(SnapshotDisk(name=disk.target, snapshot="external", path=file))
-            words += ["--diskspec", f"{disk.target},snapshot=external,file={file}"]
+            words += ["--diskspec", f"{disk.target},snapshot=external,file={_doubled(file)}"]
     if quiesce:
         flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE
         words.append("--quiesce")
@@ -289,6 +289,11 @@ def _write(
         disks=tuple(disks),
     )
     return Plan(spec, flags, tuple(words))
+
+
+def _doubled(path: str) -> str:
+    """Write a path where virsh takes a comma for the end of it."""
+    return path.replace(",", ",,")
 
 
 def _version(number: int) -> str:

@@ -101,6 +101,14 @@ class TestKinds:
             draw_up(OFF, "clean", kind="eternal")  # type: ignore[arg-type]
 
 
+def test_a_comma_in_a_path_is_no_end_for_virsh() -> None:
+    disk = Disk(path="/srv/a,b/web.qcow2", target="vda")
+    plan = draw_up(replace(RUNNING, disks=(disk,)), "clean", kind="external")
+    assert "file=/srv/a,,b/web.clean.mem,snapshot=external" in plan.words
+    assert "vda,snapshot=external,file=/srv/a,,b/web.clean" in plan.words
+    assert plan.spec.disks[0].path == "/srv/a,b/web.clean"
+
+
 class TestRefusals:
     def test_raw_disks_hold_no_internal_one(self) -> None:
         with pytest.raises(errors.NotSupported, match=r"'vdb'.*'raw'.*kind='external'"):
