@@ -192,10 +192,12 @@ class Collection(Mapping[str, T], Generic[T]):
     def __getitem__(self, name: str) -> T:
         try:
             return self._handle(self._lookup(name))
-        except libvirt.libvirtError as error:
-            problem = translate(error)
-            if not isinstance(problem, self._missing):
-                raise problem from error
+        except (TypeError, ValueError, libvirt.libvirtError) as error:
+            # The first two: of libvirt's binding, for what can be nothing's name.
+            if isinstance(error, libvirt.libvirtError):
+                problem = translate(error)
+                if not isinstance(problem, self._missing):
+                    raise problem from error
             there = ", ".join(self) or "none at all"
             raise self._missing(
                 f"there is no {self._noun} of that name",

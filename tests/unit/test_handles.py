@@ -83,6 +83,13 @@ class TestCollections:
         assert isinstance(raised.value.__cause__, libvirt.libvirtError)
         assert next(iter(there)) in str(raised.value)
 
+    @pytest.mark.parametrize("key", [5, ["web"], "a\0b", "\ud800"])
+    def test_have_nothing_by_what_is_no_name(self, test_lab: Lab, key: Any) -> None:
+        for collection in (test_lab.guests, test_lab.networks, test_lab.pools):
+            with pytest.raises(errors.NotFound, match="of that name"):
+                collection[key]
+            assert key not in collection
+
     def test_show_a_table_and_escape_what_is_in_it(self, test_lab: Lab) -> None:
         test_lab.connection.defineXML(
             "<domain type='test'><name>&lt;i&gt;</name><memory>1024</memory>"
