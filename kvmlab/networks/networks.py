@@ -20,7 +20,7 @@ from kvmlab.networks.network import Network
 from kvmlab.networks.plugs import macs_of, plugs
 from kvmlab.networks.subnets import Range
 from kvmlab.networks.surroundings import check_bridge, check_bridge_is_new, taken
-from kvmlab.networks.wish import Mode, NetworkWish, specify
+from kvmlab.networks.wish import Mode, NetworkWish, pairs_of, specify
 from kvmlab.specs import Bandwidth, NetworkSpec
 from kvmlab.virsh import Commands, VirshLog, feed
 
@@ -194,9 +194,9 @@ class Networks(Collection[Network]):
             gateway=gateway or (),
             hosts=[
                 entry_for(host, address, macs_of(host, name, cards), name)
-                for host, address in (hosts or {}).items()
+                for host, address in pairs_of("hosts", hosts, "{'web': '10.10.0.5'}").items()
             ],
-            dns=dns or {},
+            dns=pairs_of("dns", dns, "{'db': '10.10.0.5'}"),
             **choices,
         )
         if cidr is None and mode != "bridge":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from kvmlab.errors import InvalidArgument
 from kvmlab.limits import check_dns_name, check_network_name
@@ -100,6 +100,25 @@ def specify(wish: NetworkWish) -> NetworkSpec:
         ips=_ips(found, wish.hosts, serves_dhcp=wish.dhcp is not False),
         options=_options(wish, found),
     )
+
+
+def pairs_of(what: str, given: Mapping[str, str] | None, example: str) -> Mapping[str, str]:
+    """Return names with their addresses, refusing what is anything else.
+
+    Raises:
+        InvalidArgument: it is no mapping.
+
+    Example:
+        >>> pairs_of("dns", {"db": "10.10.0.5"}, "{...}")
+        {'db': '10.10.0.5'}
+    """
+    if not isinstance(given or {}, Mapping):
+        raise InvalidArgument(
+            f"{what} must say for each name its address",
+            seen=given,
+            next_step=f"Give {what}={example}",
+        )
+    return given or {}
 
 
 def dns_hosts(names: Mapping[str, str]) -> tuple[DnsHost, ...]:
@@ -272,5 +291,7 @@ def _check_interface_name(name: str) -> None:
         )
 
 
-def _several(value: str | Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+def _several(value: Any) -> tuple[Any, ...]:
+    # What is neither one nor several is refused as the one that it is not.
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    return tuple(value) if several else (value,)

@@ -172,6 +172,11 @@ class TestCreating:
             ({"cidr": "10.10.0.0/24", "gateway": "10.0.0.1"}, errors.InvalidArgument, "10.0.0.1"),
             ({"cidr": "10.10.0.0/24", "hosts": {"web": "10.0.0.9"}},
              errors.InvalidArgument, "10.0.0.9"),
+            ({"cidr": 5}, errors.InvalidArgument, "5"),
+            ({"cidr": "10.10.0.0/24", "gateway": 5}, errors.InvalidArgument, "5"),
+            ({"hosts": ["web"]}, errors.InvalidArgument, "hosts={'web': '10.10.0.5'}"),
+            ({"dns": "db"}, errors.InvalidArgument, "saw 'db'"),
+            ({"dns": {"db": None}}, errors.InvalidArgument, "None"),
         ],
     )  # fmt: skip
     def test_is_refused_before_anything_is_made(
