@@ -67,10 +67,13 @@ class Drive(DiskHandle):
                 self._libvirt.updateDeviceFlags(self._with_source(look, path, "raw"), flags)
         except KvmlabError as error:
             if "Tray of device" in error.happened:
+                # Some libvirts don't open one that was plugged in while the guest ran; and a
+                # guest that looks for a disc, as at its start, closes what was opened.
                 raise NotSupported(
-                    f"this libvirt can't open drive {self.target} of guest {self.guest.name!r}, "
-                    "which was plugged in while the guest ran",
-                    next_step="Open it in the guest (eject /dev/sr0) and try again, or detach it",
+                    f"drive {self.target} of guest {self.guest.name!r} did not open for libvirt, "
+                    "or was closed at once",
+                    next_step="Try again; where that is in vain, open it in the guest (eject "
+                    "/dev/sr0), or detach it",
                 ) from error.__cause__
             if "tray" not in error.happened and "locked" not in error.happened:
                 raise
