@@ -77,7 +77,9 @@ class Supervisor:
             raise
         self.loop.add_signal_handler(signal.SIGCHLD, self.reap)
         self.reap()
-        server = await asyncio.start_unix_server(self.serve, sock=wire.listen(self.folders.control))
+        # Not start_unix_server: from Python 3.13 on that looks for the socket's file by the name
+        # it was bound by, which `wire.listen` makes for the moment.
+        server = await asyncio.start_server(self.serve, sock=wire.listen(self.folders.control))
         writer.write(wire.encode({"ready": True}))
         starter = asyncio.create_task(self.serve(reader, writer, joined=True))
         await self.over.wait()

@@ -169,7 +169,7 @@ class TestHandingOver:
 
         async def run() -> None:
             loops.append(asyncio.get_running_loop())
-            async with await asyncio.start_unix_server(serve, sock=listening):
+            async with await asyncio.start_server(serve, sock=listening):
                 await over.wait()
 
         thread = threading.Thread(target=lambda: asyncio.run(run()))

@@ -65,7 +65,8 @@ class TestHost:
 
     def test_of_the_test_driver_has_no_statistics(self, test_lab: Lab) -> None:
         host = test_lab.host
-        assert (host.memory_mib, host.acceleration) == (3072, "tcg")
+        assert host.memory_mib == 3072
+        assert host.acceleration in ("tcg", "kvm")  # what it makes up differs by its version
         assert domain_type(test_lab.connection, "kvm") == "test"
 
     @pytest.mark.parametrize(
