@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -177,6 +178,10 @@ class TestPlugging:
                 for _ in attempts(10):
                     if Path(f"{volume.path}.sock").exists():
                         break
+                # It greets when it has the file open, and not when it begins to listen.
+                with socket.socket(socket.AF_UNIX) as asking:
+                    asking.connect(f"{volume.path}.sock")
+                    assert asking.recv(8) == b"NBDMAGIC"
                 with pytest.raises(errors.InUse, match="another process has it open"):
                     web.disks.attach(volume)
             finally:
