@@ -198,6 +198,6 @@ def test_nothing_is_left_of_a_guest_whose_cd_finds_no_room(lab: Lab, small_pool:
 
 
 def test_guest_without_a_cd_has_nothing_to_install(make: Make) -> None:
-    guest: Guest = make("web", image="hello")
+    guest: Guest = make("driveless", image="hello")
     with pytest.raises(errors.NotSupported, match="kernel is known"):
         guest.install("hostname=box")
